@@ -1,0 +1,35 @@
+//! Words and rules of the trade. Nothing here does I/O; everything here is proof that a check was done.
+
+mod clock;
+mod device;
+mod device_id;
+mod operator;
+mod vpn;
+mod wireguard_key;
+
+mod audit;
+mod directory;
+mod enrollment;
+mod jobs;
+mod registry;
+mod sessions;
+
+pub use audit::{Actor, AuditEvent, AuditFilter, AuditRecord, AuditTrail};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp, rfc3339};
+pub use device::{Device, DeviceState, GroupName, InvalidGroupName, LiveFacts};
+pub use device_id::{DeviceId, InvalidDeviceId};
+pub use directory::{DeviceDirectory, DeviceFilter, DevicePage, DeviceView};
+pub use enrollment::{
+    Admission, AdmitError, Application, CertificateIntent, CertificateRecord, CertificateState,
+    Digest, EnrollmentToken, EnrollmentTokens, IdPattern, InvalidIdPattern, IssuedCertificate,
+    NewEnrollmentToken, TokenPurpose,
+};
+pub use jobs::{Job, JobAction, JobQueue, JobState, System};
+pub use operator::{Operator, Role};
+pub use registry::{DeviceRegistry, RegistryError, RetireError, Retired, StoreError};
+pub use sessions::{
+    NewSession, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding, Ticket,
+    TicketOffice,
+};
+pub use vpn::{InvalidVpnNetwork, VpnAddress, VpnNetwork};
+pub use wireguard_key::{InvalidWireguardKey, WireguardKey, WireguardPrivateKey};

@@ -1,0 +1,57 @@
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+
+use super::{CertificateRecord, Device, DeviceId, DeviceState, GroupName, LiveFacts, StoreError};
+
+/// What is shown of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceView {
+    /// Its passport.
+    pub device: Device,
+    /// What the hub last saw of it.
+    pub live: Option<LiveFacts>,
+    /// Its current certificate, or the intent of one.
+    pub certificate: Option<CertificateRecord>,
+}
+
+/// Which devices to show, in the order of their ids.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceFilter {
+    /// Only of these groups; none means all (admins).
+    pub groups: Option<BTreeSet<GroupName>>,
+    /// Only in this state.
+    pub state: Option<DeviceState>,
+    /// Only ids and names that contain this text.
+    pub text: Option<String>,
+    /// Only after this id: where the last page ended.
+    pub after: Option<DeviceId>,
+    /// At most so many (1 to 1000).
+    pub limit: u16,
+}
+
+/// One page of devices.
+#[derive(Debug, Clone, Default)]
+pub struct DevicePage {
+    /// The devices.
+    pub views: Vec<DeviceView>,
+    /// Where the next page starts; none when this is the last.
+    pub next: Option<DeviceId>,
+}
+
+/// The list of devices, to read.
+#[async_trait]
+pub trait DeviceDirectory: Send + Sync + 'static {
+    /// Finds a device.
+    async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StoreError>;
+
+    /// Finds a device with what is shown of it.
+    async fn view(&self, id: &DeviceId) -> Result<Option<DeviceView>, StoreError>;
+
+    /// Lists a page of devices.
+    async fn list(&self, filter: &DeviceFilter) -> Result<DevicePage, StoreError>;
+
+    /// Lists every device that belongs on the hub (it has an address, a key and a recorded certificate,
+    /// and is admitted or enrolled); the reconciler's desired state.
+    async fn vpn_members(&self) -> Result<Vec<Device>, StoreError>;
+}

@@ -1,0 +1,92 @@
+use std::error::Error;
+
+use async_trait::async_trait;
+
+use super::{
+    Actor, Admission, AdmitError, Application, CertificateIntent, CertificateRecord, Device, DeviceId, DeviceState,
+    Digest, IssuedCertificate, LiveFacts, System, Timestamp, VpnNetwork,
+};
+
+/// The database failed us.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It did not answer, or refused; the same again may work later.
+    #[error("the database did not answer")]
+    Unavailable {
+        /// What it said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It holds what no version of this program writes.
+    #[error("the database holds an impossible value in {column}")]
+    Corrupt {
+        /// Where.
+        column: &'static str,
+    },
+}
+
+/// Why a change of a record is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// There is no such record.
+    #[error("there is no such record")]
+    Unknown,
+    /// The device's state does not allow it.
+    #[error("a device that is {} cannot be changed like this", .0.as_str())]
+    WrongState(DeviceState),
+    /// The database is away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a device is not decommissioned.
+pub type RetireError = RegistryError;
+
+/// What decommissioning took out of service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// The device as it is now.
+    pub device: Device,
+    /// Its certificates that are or may be alive: each has to be revoked.
+    pub certificates: Vec<CertificateRecord>,
+    /// Whether it was decommissioned before.
+    pub repeated: bool,
+}
+
+/// The list of devices, to write. One method is one transaction, its audit record and its jobs included; the
+/// database decides races.
+#[async_trait]
+pub trait DeviceRegistry: Send + Sync + 'static {
+    /// Adds a network's addresses to the pool; repeatable.
+    async fn ensure_pool(&self, network: &VpnNetwork) -> Result<(), StoreError>;
+
+    /// Decides an application that came with a token: token, keys, address and intent in one step. The same
+    /// token with the same request again gets the same answer.
+    async fn admit(&self, id: &DeviceId, token: &Digest, application: &Application) -> Result<Admission, AdmitError>;
+
+    /// Records a verified certificate as the device's active one; repeatable. The first one recorded for an
+    /// intent stays, and is returned.
+    async fn record_certificate(
+        &self,
+        intent: &CertificateIntent,
+        issued: &IssuedCertificate,
+    ) -> Result<IssuedCertificate, StoreError>;
+
+    /// Puts an admitted device with certificate and peer into service, and orders `systems` to be told.
+    async fn mark_enrolled(&self, id: &DeviceId, systems: &[System]) -> Result<Device, RegistryError>;
+
+    /// Takes a device out of service for good: state, epoch, address to quarantine, keys kept for ever, and
+    /// `systems` ordered to forget it; repeatable.
+    async fn retire(&self, id: &DeviceId, by: &Actor, systems: &[System]) -> Result<Retired, RetireError>;
+
+    /// Shuts a device out until it is released, and orders `systems` to do so; repeatable.
+    async fn quarantine(&self, id: &DeviceId, by: &Actor, systems: &[System]) -> Result<Device, RegistryError>;
+
+    /// Lets a device in quarantine back in, and orders `systems` to do so; repeatable.
+    async fn release(&self, id: &DeviceId, by: &Actor, systems: &[System]) -> Result<Device, RegistryError>;
+
+    /// Allows a device to enroll once more with new keys until the given time.
+    async fn allow_reenroll(&self, id: &DeviceId, by: &Actor, until: Timestamp) -> Result<(), RegistryError>;
+
+    /// Records what the hub sees of devices; connect and disconnect become device events.
+    async fn record_live(&self, facts: &[LiveFacts]) -> Result<(), StoreError>;
+}
