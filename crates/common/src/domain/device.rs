@@ -7,6 +7,7 @@ use super::{DeviceId, Timestamp, WireguardKey};
 
 /// A device's passport: the one record that every other system is brought in line with.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "`type` is a keyword, and `device_type` is its name everywhere")]
 pub struct Device {
     /// Its name in every system.
     pub id: DeviceId,

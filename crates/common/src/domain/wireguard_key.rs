@@ -44,7 +44,7 @@ impl WireguardKey {
     }
 
     /// Returns the base64 form.
-    pub fn to_base64(&self) -> String {
+    pub fn to_base64(self) -> String {
         STANDARD.encode(self.0)
     }
 }

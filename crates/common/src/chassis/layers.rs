@@ -1,0 +1,222 @@
+//! What happens around every request of every service, in one place.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body_util::Limited;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::client_address::{ClientAddress, TrustedProxies};
+use super::metrics::HttpMetrics;
+use super::problem::Problem;
+
+/// Routes that machines poll; they are logged at debug level.
+const POLLED_ROUTES: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
+
+/// Route label of a request that no route matched.
+const NO_ROUTE: &str = "none";
+
+/// What a service lets a request cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest body, in bytes; more is 413.
+    pub body_bytes: usize,
+    /// Longest path and query, in bytes; more is 414.
+    pub uri_bytes: usize,
+    /// From the head of a request to the head of its answer; more is 503. An upgraded connection has been
+    /// answered and may live on.
+    pub answer_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 64 * 1024,
+            uri_bytes: 4 * 1024,
+            answer_within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What the layers are made of.
+#[derive(Debug, Clone)]
+pub struct Layers {
+    /// What a request may cost.
+    pub limits: Limits,
+    /// Where requests are counted.
+    pub metrics: HttpMetrics,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
+}
+
+/// The name of one request, in our log and in the `x-request-id` of its answer. What a client sends under
+/// that name is ignored. Handlers read it with `Extension<RequestId>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(pub Uuid);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(formatter)
+    }
+}
+
+/// Puts the layers around a complete router: request id, log line, metrics, security headers, panics and
+/// bare errors as problem documents, limits, the client's address.
+pub fn standard(router: Router, layers: Layers) -> Router {
+    router
+        .layer(from_fn_with_state(layers.limits, enforce_limits))
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(from_fn_with_state(Arc::new(layers), observe))
+}
+
+async fn observe(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId(Uuid::now_v7());
+    let client = layers
+        .trusted_proxies
+        .client_address(request.extensions(), request.headers());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let method = method_name(request.method());
+    request.extensions_mut().insert(id);
+    request.extensions_mut().insert(client);
+    let span = tracing::info_span!("request", request.id = %id);
+
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    let problem = finish_problem(&mut response, id);
+    set_headers(response.headers_mut(), id);
+    let took = started.elapsed();
+    layers
+        .metrics
+        .count_request(route, method, response.status(), took);
+    span.in_scope(|| {
+        log_request(&Line {
+            method,
+            route,
+            status: response.status(),
+            took,
+            client,
+            problem,
+        });
+    });
+    response
+}
+
+/// Everything about a request that may be logged: no path, no query, no header, no body.
+struct Line<'a> {
+    method: &'static str,
+    route: &'a str,
+    status: StatusCode,
+    took: Duration,
+    client: ClientAddress,
+    problem: Option<&'static str>,
+}
+
+fn log_request(line: &Line<'_>) {
+    macro_rules! log {
+        ($level:ident) => {
+            tracing::$level!(
+                http.method = line.method,
+                http.route = line.route,
+                http.status = line.status.as_u16(),
+                duration_ms = u64::try_from(line.took.as_millis()).unwrap_or(u64::MAX),
+                client.address = %line.client.0,
+                problem = line.problem,
+                "Answered {} {} with {}", line.method, line.route, line.status.as_u16(),
+            )
+        };
+    }
+    if POLLED_ROUTES.contains(&line.route) {
+        log!(debug);
+    } else {
+        log!(info);
+    }
+}
+
+/// Any other method is one for the log and the metrics: the caller could invent thousands.
+fn method_name(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN
+        .into_iter()
+        .find(|known| method == *known)
+        .unwrap_or("other")
+}
+
+/// Gives a problem its request id, and makes one of an error that is bare text, as the framework answers
+/// unknown routes, wrong methods and parameters that it cannot read. Returns the slug.
+fn finish_problem(response: &mut Response, id: RequestId) -> Option<&'static str> {
+    let known = response.extensions_mut().remove::<Problem>();
+    let problem =
+        known.or_else(|| is_bare_error(response).then(|| Problem::of_status(response.status())))?;
+    problem.write_into(response, Some(&id.to_string()));
+    Some(problem.slug())
+}
+
+fn is_bare_error(response: &Response) -> bool {
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    let content_type = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
+    failed && content_type.is_none_or(|media_type| media_type.starts_with(b"text/plain"))
+}
+
+fn set_headers(headers: &mut HeaderMap, id: RequestId) {
+    let id =
+        HeaderValue::from_str(&id.to_string()).expect("a UUID is made of hex digits and hyphens");
+    headers.insert("x-request-id", id);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(REFERRER_POLICY)
+        .or_insert(HeaderValue::from_static("no-referrer"));
+}
+
+/// The panic hook has logged where it happened.
+fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
+    Problem::internal_logged().into_response()
+}
+
+async fn enforce_limits(
+    State(limits): State<Limits>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if request
+        .uri()
+        .path_and_query()
+        .is_some_and(|target| target.as_str().len() > limits.uri_bytes)
+    {
+        return Err(Problem::uri_too_long());
+    }
+    if request.headers().contains_key(CONTENT_ENCODING) {
+        return Err(Problem::unsupported_encoding());
+    }
+    if announced_length(request.headers()).is_some_and(|length| length > limits.body_bytes) {
+        return Err(Problem::payload_too_large());
+    }
+    let request = request.map(|body| Body::new(Limited::new(body, limits.body_bytes)));
+    let answer = tokio::time::timeout(limits.answer_within, next.run(request)).await;
+    answer.map_err(|_elapsed| Problem::unavailable(Duration::from_secs(1)))
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

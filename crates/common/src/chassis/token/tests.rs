@@ -1,0 +1,6 @@
+mod cache;
+mod claims;
+mod forge;
+mod header;
+mod keys;
+mod rules;

@@ -1,0 +1,114 @@
+//! The pool of VPN addresses. Giving one out costs the same at the first and at the last device: the address that
+//! has been free for longest, else the next one that was never given out.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::statement::sql;
+use super::transaction::Transaction;
+use crate::domain::{DeviceId, StoreError, VpnNetwork};
+
+/// Adds a network, or moves its hub. Two networks must not share an address.
+pub(super) async fn ensure_pool(
+    transaction: &mut Transaction,
+    network: &VpnNetwork,
+) -> Result<(), StoreError> {
+    let prefix = network.prefix();
+    let name = prefix.to_string();
+    let first = Ipv4Addr::from(u32::from(prefix.network()) + 1);
+    let last = Ipv4Addr::from(u32::from(prefix.broadcast()) - 1);
+    let overlap = sql("SELECT network FROM address_pool
+                       WHERE network <> $1 AND first_address <= $3 AND last_address >= $2")
+    .bind(&name)
+    .bind(&first)
+    .bind(&last);
+    if transaction.optional(overlap).await?.is_some() {
+        return Err(StoreError::Corrupt {
+            column: "address_pool.network",
+        });
+    }
+    let statement = sql(
+        "INSERT INTO address_pool (network, first_address, last_address, hub_address, next_address)
+                         VALUES ($1, $2, $3, $4, $2)
+                         ON CONFLICT (network) DO UPDATE SET hub_address = excluded.hub_address",
+    )
+    .bind(&name)
+    .bind(&first)
+    .bind(&last)
+    .bind(&network.hub());
+    transaction.execute(statement).await.map(drop)
+}
+
+/// Takes an address out of the pool; none when it is exhausted.
+pub(super) async fn allocate(
+    transaction: &mut Transaction,
+) -> Result<Option<Ipv4Addr>, StoreError> {
+    // Whoever holds the pools decides alone.
+    let statement = sql(
+        "SELECT network, last_address, hub_address, next_address FROM address_pool
+                         ORDER BY first_address FOR UPDATE",
+    );
+    let pools = transaction.all(statement).await?;
+    if let Some(address) = take_released(transaction).await? {
+        return Ok(Some(address));
+    }
+    for pool in pools {
+        let (next, hub): (i64, i64) = (pool.get("next_address")?, pool.get("hub_address")?);
+        let address = if next == hub { next + 1 } else { next };
+        if address > pool.get("last_address")? {
+            continue;
+        }
+        let statement = sql("UPDATE address_pool SET next_address = $2 WHERE network = $1");
+        transaction
+            .execute(
+                statement
+                    .bind(&pool.get::<String>("network")?)
+                    .bind(&(address + 1)),
+            )
+            .await?;
+        let address = u32::try_from(address).map_err(|_| StoreError::Corrupt {
+            column: "address_pool.next_address",
+        })?;
+        return Ok(Some(Ipv4Addr::from(address)));
+    }
+    Ok(None)
+}
+
+/// Puts a decommissioned device's address into quarantine.
+pub(super) async fn release(
+    transaction: &mut Transaction,
+    device: &DeviceId,
+    address: Ipv4Addr,
+    quarantine: Duration,
+) -> Result<(), StoreError> {
+    let free_at = transaction.now + quarantine;
+    let statement =
+        sql("INSERT INTO released_address (address, device_id, free_at) VALUES ($1, $2, $3)");
+    transaction
+        .execute(statement.bind(&address).bind(device).bind(&free_at))
+        .await
+        .map(drop)
+}
+
+/// Takes a used address again, only when its quarantine is over and neither a session nor a peer that the hub has
+/// yet to forget can still reach it.
+async fn take_released(transaction: &mut Transaction) -> Result<Option<Ipv4Addr>, StoreError> {
+    let now = transaction.now;
+    let statement = sql("SELECT address FROM released_address
+                         WHERE free_at <= $1
+                             AND NOT EXISTS (SELECT 1 FROM session
+                                 WHERE session.device_id = released_address.device_id AND closed_at IS NULL)
+                             AND NOT EXISTS (SELECT 1 FROM job
+                                 WHERE job.device_id = released_address.device_id AND system = 'vpn')
+                             AND NOT EXISTS (SELECT 1 FROM address_pool WHERE hub_address = address)
+                         ORDER BY free_at, address
+                         LIMIT 1");
+    let Some(row) = transaction.optional(statement.bind(&now)).await? else {
+        return Ok(None);
+    };
+    let address: Ipv4Addr = row.get("address")?;
+    transaction
+        .execute(sql("DELETE FROM released_address WHERE address = $1").bind(&address))
+        .await?;
+    Ok(Some(address))
+}

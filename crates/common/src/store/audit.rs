@@ -1,0 +1,244 @@
+//! The audit trail: one hash chain for each instance, written in the transaction of the change it records.
+
+use async_trait::async_trait;
+
+use super::Store;
+use super::statement::{Row, milliseconds, sql};
+use super::transaction::{Transaction, in_transaction};
+use crate::domain::{
+    Actor, AuditEvent, AuditFilter, AuditRecord, AuditTrail, DeviceId, Digest, StoreError,
+    Timestamp,
+};
+
+/// What the first record of a chain has before it.
+const CHAIN_START: Digest = Digest([0; 32]);
+
+/// How many records are verified at a time.
+const VERIFY_BATCH: usize = 1000;
+
+#[async_trait]
+impl AuditTrail for Store {
+    async fn record(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        in_transaction!(self, |transaction| append(transaction, event)).await
+    }
+
+    async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        let rows = self
+            .all(
+                sql(
+                    "SELECT instance, sequence, recorded_at, actor, action, device_id, detail, hash
+                     FROM audit
+                     WHERE ($1 IS NULL OR device_id = $1) AND ($2 IS NULL OR recorded_at < $2)
+                     ORDER BY recorded_at DESC, instance, sequence DESC
+                     LIMIT $3",
+                )
+                .bind_optional(filter.device_id.as_ref())
+                .bind_optional(filter.before.as_ref())
+                .bind(&i64::from(filter.limit.clamp(1, 1000))),
+            )
+            .await?;
+        rows.iter().map(audit_record).collect()
+    }
+
+    async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        let statement = sql("SELECT instance, sequence, hash FROM audit_head ORDER BY instance");
+        let mut faults = Vec::new();
+        for head in snapshot.all(statement).await? {
+            faults.extend(verify_chain(&mut snapshot, &head).await?);
+        }
+        let statement = sql(
+            "SELECT DISTINCT instance FROM audit WHERE instance NOT IN (SELECT instance FROM audit_head)",
+        );
+        for row in snapshot.all(statement).await? {
+            faults.push(format!(
+                "the audit chain of `{}` has no head",
+                row.get::<String>("instance")?
+            ));
+        }
+        Ok(faults)
+    }
+}
+
+/// Records what someone did to a device, as the last step of a transaction: from here to the commit the chain of this
+/// instance is locked.
+pub(super) async fn append_about(
+    transaction: &mut Transaction,
+    actor: Actor,
+    action: &'static str,
+    device_id: &DeviceId,
+    detail: serde_json::Value,
+) -> Result<(), StoreError> {
+    append(
+        transaction,
+        &AuditEvent {
+            actor,
+            action,
+            device_id: Some(device_id.clone()),
+            detail,
+        },
+    )
+    .await
+}
+
+/// Records an event; see [`append_about`].
+pub(super) async fn append(
+    transaction: &mut Transaction,
+    event: &AuditEvent,
+) -> Result<(), StoreError> {
+    let instance = transaction.instance.to_string();
+    transaction
+        .execute(
+            sql("INSERT INTO audit_head (instance, sequence, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING")
+                .bind(&instance)
+                .bind(&CHAIN_START),
+        )
+        .await?;
+    let head = transaction
+        .optional(
+            sql("SELECT sequence, hash FROM audit_head WHERE instance = $1 FOR UPDATE")
+                .bind(&instance),
+        )
+        .await?
+        .ok_or(StoreError::Corrupt {
+            column: "audit_head.instance",
+        })?;
+    let link = Link {
+        sequence: head.get::<i64>("sequence")? + 1,
+        recorded_at: transaction.now,
+        actor: event.actor.to_string(),
+        action: event.action.to_owned(),
+        device_id: event.device_id.as_ref().map(ToString::to_string),
+        detail: event.detail.to_string(),
+        previous_hash: head.get("hash")?,
+        instance,
+    };
+    insert(transaction, &link).await
+}
+
+async fn insert(transaction: &mut Transaction, link: &Link) -> Result<(), StoreError> {
+    let hash = link.hash();
+    transaction
+        .execute(
+            sql("INSERT INTO audit
+                     (instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash, hash)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+            .bind(&link.instance)
+            .bind(&link.sequence)
+            .bind(&link.recorded_at)
+            .bind(&link.actor)
+            .bind(&link.action)
+            .bind_optional(link.device_id.as_ref())
+            .bind(&link.detail)
+            .bind(&link.previous_hash)
+            .bind(&hash),
+        )
+        .await?;
+    transaction
+        .execute(
+            sql("UPDATE audit_head SET sequence = $2, hash = $3 WHERE instance = $1")
+                .bind(&link.instance)
+                .bind(&link.sequence)
+                .bind(&hash),
+        )
+        .await?;
+    Ok(())
+}
+
+/// Follows one chain from its start to its head; says what does not fit first.
+async fn verify_chain(
+    snapshot: &mut Transaction,
+    head: &Row,
+) -> Result<Option<String>, StoreError> {
+    let instance: String = head.get("instance")?;
+    let (mut sequence, mut hash) = (0_i64, CHAIN_START);
+    loop {
+        let statement = sql("SELECT instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash, hash
+                             FROM audit WHERE instance = $1 AND sequence > $2 ORDER BY sequence LIMIT $3");
+        let batch = i64::try_from(VERIFY_BATCH).expect("a small constant");
+        let rows = snapshot
+            .all(statement.bind(&instance).bind(&sequence).bind(&batch))
+            .await?;
+        for row in &rows {
+            let link = Link::from_row(row)?;
+            if link.sequence != sequence + 1 {
+                return Ok(Some(format!(
+                    "the audit chain of `{instance}` has a gap after record {sequence}"
+                )));
+            }
+            if link.previous_hash != hash || link.hash() != row.get("hash")? {
+                return Ok(Some(format!(
+                    "record {} of the audit chain of `{instance}` was changed",
+                    link.sequence
+                )));
+            }
+            (sequence, hash) = (link.sequence, link.hash());
+        }
+        if rows.len() < VERIFY_BATCH {
+            break;
+        }
+    }
+    let is_complete = sequence == head.get::<i64>("sequence")? && hash == head.get("hash")?;
+    Ok((!is_complete).then(|| format!("the audit chain of `{instance}` does not end at its head")))
+}
+
+/// A record with all that its hash covers, in the very form that is stored.
+struct Link {
+    instance: String,
+    sequence: i64,
+    recorded_at: Timestamp,
+    actor: String,
+    action: String,
+    device_id: Option<String>,
+    detail: String,
+    previous_hash: Digest,
+}
+
+impl Link {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            instance: row.get("instance")?,
+            sequence: row.get("sequence")?,
+            recorded_at: row.get("recorded_at")?,
+            actor: row.get("actor")?,
+            action: row.get("action")?,
+            device_id: row.optional("device_id")?,
+            detail: row.get("detail")?,
+            previous_hash: row.get("previous_hash")?,
+        })
+    }
+
+    /// Hashes every field with its length before it (eight bytes, big endian), so that no two records have one
+    /// encoding; a missing device is an empty field, which no device id is.
+    fn hash(&self) -> Digest {
+        let fields = [
+            self.instance.as_bytes(),
+            &self.sequence.to_be_bytes(),
+            &milliseconds(self.recorded_at).to_be_bytes(),
+            self.actor.as_bytes(),
+            self.action.as_bytes(),
+            self.device_id.as_deref().unwrap_or_default().as_bytes(),
+            self.detail.as_bytes(),
+            &self.previous_hash.0,
+        ];
+        let mut encoded = Vec::with_capacity(512);
+        for field in fields {
+            encoded.extend_from_slice(&(field.len() as u64).to_be_bytes());
+            encoded.extend_from_slice(field);
+        }
+        Digest::of(&encoded)
+    }
+}
+
+fn audit_record(row: &Row) -> Result<AuditRecord, StoreError> {
+    Ok(AuditRecord {
+        instance: row.get("instance")?,
+        sequence: row.get("sequence")?,
+        at: row.get("recorded_at")?,
+        actor: row.get("actor")?,
+        action: row.get("action")?,
+        device_id: row.optional("device_id")?,
+        detail: row.get("detail")?,
+        hash: row.get::<Digest>("hash")?.to_string(),
+    })
+}

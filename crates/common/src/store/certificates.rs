@@ -1,0 +1,243 @@
+//! Intents and certificates.
+
+use uuid::Uuid;
+
+use super::statement::{Row, sql};
+use super::transaction::Transaction;
+use super::{audit, devices, jobs};
+use crate::domain::{
+    Actor, Application, CertificateIntent, CertificateRecord, CertificateState, DeviceId,
+    DeviceState, Digest, IssuedCertificate, JobAction, StoreError, System,
+};
+
+/// A device's current certificate or intent, with where it came from.
+pub(super) struct Current {
+    pub(super) record: CertificateRecord,
+    pub(super) token_id: Option<Uuid>,
+    pub(super) csr_digest: Digest,
+}
+
+/// Records the decision to have a certificate signed, as the device's current one.
+pub(super) async fn intend(
+    transaction: &mut Transaction,
+    device_id: &DeviceId,
+    token_id: Uuid,
+    application: &Application,
+) -> Result<CertificateIntent, StoreError> {
+    let intent = CertificateIntent {
+        id: Uuid::now_v7(),
+        device_id: device_id.clone(),
+        csr_der: application.csr_der.clone(),
+        key_digest: application.key_digest,
+    };
+    let now = transaction.now;
+    transaction
+        .execute(
+            sql("INSERT INTO certificate
+                     (id, device_id, token_id, state, csr_der, csr_digest, key_digest, created_at)
+                 VALUES ($1, $2, $3, 'intended', $4, $5, $6, $7)")
+            .bind(&intent.id)
+            .bind(device_id)
+            .bind(&token_id)
+            .bind(&intent.csr_der)
+            .bind(&application.csr_digest)
+            .bind(&intent.key_digest)
+            .bind(&now),
+        )
+        .await?;
+    transaction
+        .execute(
+            sql("UPDATE device SET certificate_id = $2 WHERE id = $1")
+                .bind(device_id)
+                .bind(&intent.id),
+        )
+        .await?;
+    Ok(intent)
+}
+
+/// Finds a device's current certificate or intent.
+pub(super) async fn current(
+    transaction: &mut Transaction,
+    device: &DeviceId,
+) -> Result<Option<Current>, StoreError> {
+    let statement =
+        sql("SELECT certificate.id AS certificate_id, device_id, certificate.state AS certificate_state, token_id,
+                    csr_digest, csr_der, key_digest, serial, leaf_pem, ca_chain_pem, intermediates, not_before,
+                    not_after, certificate.created_at AS certificate_created_at
+             FROM certificate JOIN device ON device.certificate_id = certificate.id
+             WHERE device.id = $1");
+    let Some(row) = transaction.optional(statement.bind(device)).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Current {
+        record: record(&row)?,
+        token_id: row.optional("token_id")?,
+        csr_digest: row.get("csr_digest")?,
+    }))
+}
+
+/// Records what the authority signed for an intent. The first certificate of an intent stays; one whose intent was
+/// revoked meanwhile is kept as revoked, and the authority is told.
+pub(super) async fn issue(
+    transaction: &mut Transaction,
+    intent: &CertificateIntent,
+    issued: &IssuedCertificate,
+) -> Result<IssuedCertificate, StoreError> {
+    let device = devices::lock(transaction, &intent.device_id).await?;
+    let device = device
+        .ok_or(StoreError::Corrupt {
+            column: "certificate.device_id",
+        })?
+        .device;
+    let recorded = find(transaction, intent.id)
+        .await?
+        .ok_or(StoreError::Corrupt {
+            column: "certificate.id",
+        })?;
+    if let Some(first) = recorded.issued {
+        return Ok(first);
+    }
+    let is_revoked = recorded.state == CertificateState::Revoked;
+    if !is_revoked {
+        supersede(transaction, &intent.device_id).await?;
+    }
+    let state = if is_revoked {
+        CertificateState::Revoked
+    } else {
+        CertificateState::Active
+    };
+    fill_in(transaction, intent.id, issued, state).await?;
+    if is_revoked && device.state == DeviceState::Retired {
+        jobs::place(
+            transaction,
+            &device.id,
+            &[System::CertificateAuthority],
+            JobAction::Remove,
+        )
+        .await?;
+    } else if is_revoked {
+        jobs::place(
+            transaction,
+            &device.id,
+            &[System::CertificateAuthority],
+            JobAction::Ensure,
+        )
+        .await?;
+    }
+    let detail = serde_json::json!({ "serial": issued.serial, "state": state });
+    audit::append_about(
+        transaction,
+        Actor::Bridge,
+        "certificate.issued",
+        &device.id,
+        detail,
+    )
+    .await?;
+    Ok(issued.clone())
+}
+
+/// Takes away every certificate of a device, intents included.
+pub(super) async fn revoke_all(
+    transaction: &mut Transaction,
+    device: &DeviceId,
+) -> Result<(), StoreError> {
+    let now = transaction.now;
+    let statement = sql("UPDATE certificate SET state = 'revoked', revoked_at = $2
+                         WHERE device_id = $1 AND state <> 'revoked'");
+    transaction
+        .execute(statement.bind(device).bind(&now))
+        .await
+        .map(drop)
+}
+
+/// Lists the certificates of a device that have not ended, and the intents, which may have become certificates
+/// without our knowledge.
+pub(super) async fn unexpired(
+    transaction: &mut Transaction,
+    device: &DeviceId,
+) -> Result<Vec<CertificateRecord>, StoreError> {
+    let now = transaction.now;
+    let statement = sql("SELECT id AS certificate_id, device_id, state AS certificate_state, csr_der, key_digest, serial,
+                                leaf_pem, ca_chain_pem, intermediates, not_before, not_after,
+                                created_at AS certificate_created_at
+                         FROM certificate WHERE device_id = $1 AND (not_after IS NULL OR not_after > $2)
+                         ORDER BY created_at, id");
+    transaction
+        .all(statement.bind(device).bind(&now))
+        .await?
+        .iter()
+        .map(record)
+        .collect()
+}
+
+async fn find(
+    transaction: &mut Transaction,
+    id: Uuid,
+) -> Result<Option<CertificateRecord>, StoreError> {
+    let statement = sql("SELECT id AS certificate_id, device_id, state AS certificate_state, csr_der, key_digest, serial,
+                                leaf_pem, ca_chain_pem, intermediates, not_before, not_after,
+                                created_at AS certificate_created_at
+                         FROM certificate WHERE id = $1");
+    transaction
+        .optional(statement.bind(&id))
+        .await?
+        .as_ref()
+        .map(record)
+        .transpose()
+}
+
+async fn supersede(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
+    let statement = sql(
+        "UPDATE certificate SET state = 'superseded' WHERE device_id = $1 AND state = 'active'",
+    );
+    transaction.execute(statement.bind(device)).await.map(drop)
+}
+
+async fn fill_in(
+    transaction: &mut Transaction,
+    id: Uuid,
+    issued: &IssuedCertificate,
+    state: CertificateState,
+) -> Result<(), StoreError> {
+    let now = transaction.now;
+    let statement = sql("UPDATE certificate
+                         SET state = $2, serial = $3, leaf_pem = $4, ca_chain_pem = $5, intermediates = $6,
+                             not_before = $7, not_after = $8, issued_at = $9
+                         WHERE id = $1")
+    .bind(&id)
+    .bind(&state)
+    .bind(&issued.serial)
+    .bind(&issued.leaf_pem)
+    .bind(&issued.ca_chain_pem)
+    .bind(&issued.intermediates)
+    .bind(&issued.not_before)
+    .bind(&issued.not_after)
+    .bind(&now);
+    transaction.execute(statement).await.map(drop)
+}
+
+/// Reads a certificate from a row that names its columns as the view `passport` does.
+pub(super) fn record(row: &Row) -> Result<CertificateRecord, StoreError> {
+    let issued = match row.optional("serial")? {
+        Some(serial) => Some(IssuedCertificate {
+            serial,
+            leaf_pem: row.get("leaf_pem")?,
+            ca_chain_pem: row.get("ca_chain_pem")?,
+            intermediates: row.get("intermediates")?,
+            not_before: row.get("not_before")?,
+            not_after: row.get("not_after")?,
+        }),
+        None => None,
+    };
+    Ok(CertificateRecord {
+        intent: CertificateIntent {
+            id: row.get("certificate_id")?,
+            device_id: row.get("device_id")?,
+            csr_der: row.get("csr_der")?,
+            key_digest: row.get("key_digest")?,
+        },
+        state: row.get("certificate_state")?,
+        issued,
+        created_at: row.get("certificate_created_at")?,
+    })
+}

@@ -1,0 +1,170 @@
+//! What happens to a device after its admission: service, quarantine, release, decommissioning.
+
+use std::time::Duration;
+
+use super::statement::sql;
+use super::transaction::Transaction;
+use super::{addresses, admission, audit, certificates, devices, jobs, live};
+use crate::domain::{
+    Actor, CertificateState, Device, DeviceId, DeviceState, JobAction, RegistryError, Retired,
+    StoreError, System, Timestamp,
+};
+
+/// Puts a device into service. Without an active certificate it stays where it is.
+pub(super) async fn mark_enrolled(
+    transaction: &mut Transaction,
+    id: &DeviceId,
+    systems: &[System],
+) -> Result<Device, RegistryError> {
+    let device = lock(transaction, id).await?.device;
+    match device.state {
+        DeviceState::Enrolled => return Ok(device),
+        DeviceState::Quarantined | DeviceState::Retired => {
+            return Err(RegistryError::WrongState(device.state));
+        }
+        DeviceState::Admitted => {}
+    }
+    let current = certificates::current(transaction, id).await?;
+    let has_certificate =
+        current.is_some_and(|current| current.record.state == CertificateState::Active);
+    if !has_certificate || device.address.is_none() || device.wireguard_key.is_none() {
+        return Err(RegistryError::WrongState(device.state));
+    }
+    let now = transaction.now;
+    let statement = sql(
+        "UPDATE device SET state = 'enrolled', enrolled_at = COALESCE(enrolled_at, $2) WHERE id = $1",
+    );
+    transaction.execute(statement.bind(id).bind(&now)).await?;
+    jobs::place(transaction, id, systems, JobAction::Ensure).await?;
+    let device = devices::read_back(transaction, id).await?;
+    let detail = serde_json::json!({ "epoch": device.epoch });
+    audit::append_about(transaction, Actor::Bridge, "device.enrolled", id, detail).await?;
+    Ok(device)
+}
+
+/// Takes a device out of service for good; doing it again only lists its certificates.
+pub(super) async fn retire(
+    transaction: &mut Transaction,
+    id: &DeviceId,
+    by: &Actor,
+    systems: &[System],
+    quarantine: Duration,
+) -> Result<Retired, RegistryError> {
+    let device = lock(transaction, id).await?.device;
+    if device.state == DeviceState::Retired {
+        let certificates = certificates::unexpired(transaction, id).await?;
+        return Ok(Retired {
+            device,
+            certificates,
+            repeated: true,
+        });
+    }
+    certificates::revoke_all(transaction, id).await?;
+    admission::tombstone_wireguard_key(transaction, id).await?;
+    live::forget(transaction, id).await?;
+    let now = transaction.now;
+    let statement = sql("UPDATE device
+                         SET state = 'retired', resume_state = NULL, epoch = epoch + 1, address = NULL,
+                             reenroll_until = NULL, retired_at = $2
+                         WHERE id = $1");
+    transaction.execute(statement.bind(id).bind(&now)).await?;
+    if let Some(address) = device.address {
+        addresses::release(transaction, id, address, quarantine).await?;
+    }
+    jobs::place(transaction, id, systems, JobAction::Remove).await?;
+    let certificates = certificates::unexpired(transaction, id).await?;
+    let retired = devices::read_back(transaction, id).await?;
+    let detail =
+        serde_json::json!({ "address": device.address, "certificates": certificates.len() });
+    audit::append_about(transaction, by.clone(), "device.retired", id, detail).await?;
+    Ok(Retired {
+        device: retired,
+        certificates,
+        repeated: false,
+    })
+}
+
+/// Shuts a device out; its sessions belong to an epoch that is over, also after its release.
+pub(super) async fn quarantine(
+    transaction: &mut Transaction,
+    id: &DeviceId,
+    by: &Actor,
+    systems: &[System],
+) -> Result<Device, RegistryError> {
+    let device = lock(transaction, id).await?.device;
+    match device.state {
+        DeviceState::Quarantined => return Ok(device),
+        DeviceState::Retired => return Err(RegistryError::WrongState(device.state)),
+        DeviceState::Admitted | DeviceState::Enrolled => {}
+    }
+    live::forget(transaction, id).await?;
+    let statement = sql(
+        "UPDATE device SET state = 'quarantined', resume_state = state, epoch = epoch + 1 WHERE id = $1",
+    );
+    transaction.execute(statement.bind(id)).await?;
+    jobs::place(transaction, id, systems, JobAction::Remove).await?;
+    let detail = serde_json::json!({});
+    audit::append_about(transaction, by.clone(), "device.quarantined", id, detail).await?;
+    Ok(devices::read_back(transaction, id).await?)
+}
+
+/// Lets a device back in.
+pub(super) async fn release(
+    transaction: &mut Transaction,
+    id: &DeviceId,
+    by: &Actor,
+    systems: &[System],
+) -> Result<Device, RegistryError> {
+    let standing = lock(transaction, id).await?;
+    let Some(resume_state) = standing.resume_state else {
+        return match standing.device.state {
+            DeviceState::Retired => Err(RegistryError::WrongState(DeviceState::Retired)),
+            DeviceState::Admitted | DeviceState::Enrolled | DeviceState::Quarantined => {
+                Ok(standing.device)
+            }
+        };
+    };
+    let statement = sql("UPDATE device SET state = $2, resume_state = NULL WHERE id = $1");
+    transaction
+        .execute(statement.bind(id).bind(&resume_state))
+        .await?;
+    jobs::place(transaction, id, systems, JobAction::Ensure).await?;
+    let detail = serde_json::json!({ "state": resume_state });
+    audit::append_about(transaction, by.clone(), "device.released", id, detail).await?;
+    Ok(devices::read_back(transaction, id).await?)
+}
+
+/// Allows one enrollment with new keys until the given time.
+pub(super) async fn allow_reenroll(
+    transaction: &mut Transaction,
+    id: &DeviceId,
+    by: &Actor,
+    until: Timestamp,
+) -> Result<(), RegistryError> {
+    let device = lock(transaction, id).await?.device;
+    if matches!(
+        device.state,
+        DeviceState::Quarantined | DeviceState::Retired
+    ) {
+        return Err(RegistryError::WrongState(device.state));
+    }
+    let statement = sql("UPDATE device SET reenroll_until = $2 WHERE id = $1");
+    transaction.execute(statement.bind(id).bind(&until)).await?;
+    let detail = serde_json::json!({ "until": crate::domain::rfc3339(until) });
+    Ok(audit::append_about(
+        transaction,
+        by.clone(),
+        "device.reenroll_allowed",
+        id,
+        detail,
+    )
+    .await?)
+}
+
+async fn lock(
+    transaction: &mut Transaction,
+    id: &DeviceId,
+) -> Result<devices::Standing, RegistryError> {
+    let standing: Result<_, StoreError> = devices::lock(transaction, id).await;
+    standing?.ok_or(RegistryError::Unknown)
+}

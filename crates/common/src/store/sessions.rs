@@ -1,0 +1,231 @@
+//! The ledger of terminal sessions.
+
+use async_trait::async_trait;
+
+use super::statement::{Row, sql};
+use super::transaction::{Transaction, in_transaction};
+use super::{Store, audit};
+use crate::domain::{
+    Actor, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger, SessionRecord,
+    SessionStanding, StoreError,
+};
+
+/// How a session ended whose process died.
+const ORPHANED: SessionEnding = SessionEnding {
+    reason: "process_lost",
+    output_bytes: 0,
+    input_bytes: 0,
+};
+
+#[async_trait]
+impl SessionLedger for Store {
+    async fn open_session(&self, session: &NewSession) -> Result<(), StoreError> {
+        in_transaction!(self, |transaction| open(transaction, session)).await
+    }
+
+    async fn close_session(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
+        in_transaction!(self, |transaction| close(transaction, id, ending)).await
+    }
+
+    async fn close_orphans(&self, instance: &str) -> Result<u64, StoreError> {
+        let statement =
+            sql("SELECT id FROM session WHERE instance = $1 AND closed_at IS NULL ORDER BY id");
+        let orphans = self.all(statement.bind_text(instance)).await?;
+        for row in &orphans {
+            self.close_session(row.get("id")?, &ORPHANED).await?;
+        }
+        Ok(orphans.len() as u64)
+    }
+
+    async fn standings(&self, instance: &str) -> Result<Vec<SessionStanding>, StoreError> {
+        let statement = sql(
+            "SELECT session.id, device.state, device.epoch, device.group_name, end_requested_at
+                             FROM session JOIN device ON device.id = session.device_id
+                             WHERE instance = $1 AND closed_at IS NULL
+                             ORDER BY session.id",
+        );
+        self.all(statement.bind_text(instance))
+            .await?
+            .iter()
+            .map(standing)
+            .collect()
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        let statement = sql(
+            "SELECT id, device_id, device_epoch, subject, username, instance, client_address,
+                                    opened_at, closed_at, reason, output_bytes, input_bytes
+                             FROM session WHERE id = $1",
+        );
+        self.optional(statement.bind(&id))
+            .await?
+            .as_ref()
+            .map(session_record)
+            .transpose()
+    }
+
+    async fn sessions(
+        &self,
+        subject: Option<&str>,
+        open_only: bool,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
+        let statement = sql(
+            "SELECT id, device_id, device_epoch, subject, username, instance, client_address,
+                                    opened_at, closed_at, reason, output_bytes, input_bytes
+                             FROM session
+                             WHERE ($1 IS NULL OR subject = $1) AND ($2 = 0 OR closed_at IS NULL)
+                             ORDER BY opened_at DESC, id DESC LIMIT 1000",
+        );
+        let statement = statement
+            .bind_optional(subject.map(str::to_owned).as_ref())
+            .bind(&open_only);
+        self.all(statement)
+            .await?
+            .iter()
+            .map(session_record)
+            .collect()
+    }
+
+    async fn request_end(&self, id: SessionId, by: &Actor) -> Result<(), RegistryError> {
+        in_transaction!(self, |transaction| request_end(transaction, id, by)).await
+    }
+}
+
+async fn open(transaction: &mut Transaction, session: &NewSession) -> Result<(), StoreError> {
+    let now = transaction.now;
+    let statement = sql("INSERT INTO session
+                             (id, device_id, device_epoch, subject, username, instance, client_address, opened_at)
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+    .bind(&session.id)
+    .bind(&session.device_id)
+    .bind(&session.device_epoch)
+    .bind(&session.subject)
+    .bind(&session.username)
+    .bind(&session.instance)
+    .bind(&session.client_address)
+    .bind(&now);
+    transaction.execute(statement).await?;
+    let detail = serde_json::json!({
+        "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
+    });
+    audit::append_about(
+        transaction,
+        person(session),
+        "session.opened",
+        &session.device_id,
+        detail,
+    )
+    .await
+}
+
+async fn close(
+    transaction: &mut Transaction,
+    id: SessionId,
+    ending: &SessionEnding,
+) -> Result<(), StoreError> {
+    let Some(session) = lock_open(transaction, id).await? else {
+        return Ok(());
+    };
+    let now = transaction.now;
+    let statement = sql(
+        "UPDATE session SET closed_at = $2, reason = $3, output_bytes = $4, input_bytes = $5
+                         WHERE id = $1",
+    )
+    .bind(&id)
+    .bind(&now)
+    .bind_text(ending.reason)
+    .bind(&ending.output_bytes)
+    .bind(&ending.input_bytes);
+    transaction.execute(statement).await?;
+    let detail = serde_json::json!({
+        "session": id, "reason": ending.reason, "output_bytes": ending.output_bytes, "input_bytes": ending.input_bytes,
+    });
+    audit::append_about(
+        transaction,
+        person(&session),
+        "session.closed",
+        &session.device_id,
+        detail,
+    )
+    .await
+}
+
+async fn request_end(
+    transaction: &mut Transaction,
+    id: SessionId,
+    by: &Actor,
+) -> Result<(), RegistryError> {
+    let session = lock_open(transaction, id)
+        .await?
+        .ok_or(RegistryError::Unknown)?;
+    let now = transaction.now;
+    let statement =
+        sql("UPDATE session SET end_requested_at = COALESCE(end_requested_at, $2) WHERE id = $1");
+    transaction.execute(statement.bind(&id).bind(&now)).await?;
+    let detail = serde_json::json!({ "session": id });
+    let device_id = &session.device_id;
+    Ok(audit::append_about(
+        transaction,
+        by.clone(),
+        "session.end_requested",
+        device_id,
+        detail,
+    )
+    .await?)
+}
+
+async fn lock_open(
+    transaction: &mut Transaction,
+    id: SessionId,
+) -> Result<Option<NewSession>, StoreError> {
+    let statement = sql(
+        "SELECT id, device_id, device_epoch, subject, username, instance, client_address
+                         FROM session WHERE id = $1 AND closed_at IS NULL FOR UPDATE",
+    );
+    transaction
+        .optional(statement.bind(&id))
+        .await?
+        .as_ref()
+        .map(new_session)
+        .transpose()
+}
+
+fn person(session: &NewSession) -> Actor {
+    Actor::Operator {
+        subject: session.subject.clone(),
+        username: session.username.clone(),
+    }
+}
+
+fn standing(row: &Row) -> Result<SessionStanding, StoreError> {
+    Ok(SessionStanding {
+        id: row.get("id")?,
+        device_state: row.get("state")?,
+        device_epoch: row.get("epoch")?,
+        group: row.get("group_name")?,
+        end_requested: row.optional::<i64>("end_requested_at")?.is_some(),
+    })
+}
+
+fn new_session(row: &Row) -> Result<NewSession, StoreError> {
+    Ok(NewSession {
+        id: row.get("id")?,
+        device_id: row.get("device_id")?,
+        device_epoch: row.get("device_epoch")?,
+        subject: row.get("subject")?,
+        username: row.get("username")?,
+        instance: row.get("instance")?,
+        client_address: row.get("client_address")?,
+    })
+}
+
+fn session_record(row: &Row) -> Result<SessionRecord, StoreError> {
+    Ok(SessionRecord {
+        session: new_session(row)?,
+        opened_at: row.get("opened_at")?,
+        closed_at: row.optional("closed_at")?,
+        reason: row.optional("reason")?,
+        output_bytes: row.get("output_bytes")?,
+        input_bytes: row.get("input_bytes")?,
+    })
+}

@@ -1,0 +1,296 @@
+//! Transactions and queries on either database.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+
+use super::Store;
+use super::statement::{Row, Statement};
+use crate::domain::{StoreError, Timestamp};
+
+/// The longest that anyone waits for one transaction.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// How often a transaction is done over when the database chose it to give way to another one.
+pub(super) const ATTEMPTS: u8 = 8;
+
+/// Where the tables are.
+#[derive(Debug)]
+pub(super) enum Backend {
+    /// One connection writes, so that writers queue here and not in SQLite's busy handler; the others read.
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+impl Backend {
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    async fn begin_write(&self) -> sqlx::Result<Connection> {
+        match self {
+            // Without IMMEDIATE a reader that turns into a writer fails instead of waiting.
+            Self::Sqlite { writer, .. } => writer
+                .begin_with("BEGIN IMMEDIATE")
+                .await
+                .map(Connection::Sqlite),
+            Self::Postgres(pool) => pool.begin().await.map(Connection::Postgres),
+        }
+    }
+
+    async fn begin_read(&self) -> sqlx::Result<Connection> {
+        match self {
+            Self::Sqlite { readers, .. } => readers.begin().await.map(Connection::Sqlite),
+            Self::Postgres(pool) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                pool.begin_with(begin).await.map(Connection::Postgres)
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Connection {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+/// One transaction; dropped without commit, it never happened.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    connection: Connection,
+    /// The time of everything in it.
+    pub(super) now: Timestamp,
+    /// The process that does it.
+    pub(super) instance: Arc<str>,
+    gave_way: bool,
+}
+
+impl Transaction {
+    /// Executes a statement; returns how many rows it changed.
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        let done = match &mut self.connection {
+            Connection::Sqlite(transaction) => statement
+                .into_sqlite()
+                .execute(&mut **transaction)
+                .await
+                .map(|done| done.rows_affected()),
+            Connection::Postgres(transaction) => statement
+                .into_postgres()
+                .execute(&mut **transaction)
+                .await
+                .map(|done| done.rows_affected()),
+        };
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// Reads all rows.
+    pub(super) async fn all(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        let rows = match &mut self.connection {
+            Connection::Sqlite(transaction) => statement
+                .into_sqlite()
+                .fetch_all(&mut **transaction)
+                .await
+                .map(sqlite_rows),
+            Connection::Postgres(transaction) => statement
+                .into_postgres()
+                .fetch_all(&mut **transaction)
+                .await
+                .map(postgres_rows),
+        };
+        rows.map_err(|error| self.failed(error))
+    }
+
+    /// Reads the one row there may be.
+    pub(super) async fn optional(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Option<Row>, StoreError> {
+        let row = match &mut self.connection {
+            Connection::Sqlite(transaction) => statement
+                .into_sqlite()
+                .fetch_optional(&mut **transaction)
+                .await
+                .map(|row| row.map(Row::Sqlite)),
+            Connection::Postgres(transaction) => statement
+                .into_postgres()
+                .fetch_optional(&mut **transaction)
+                .await
+                .map(|row| row.map(Row::Postgres)),
+        };
+        row.map_err(|error| self.failed(error))
+    }
+
+    /// Commits what went well; everything else is undone.
+    pub(super) async fn end<T, E: From<StoreError>>(self, outcome: Result<T, E>) -> Attempt<T, E> {
+        let gave_way = self.gave_way;
+        let Ok(value) = outcome else {
+            return Attempt { outcome, gave_way };
+        };
+        let committed = match self.connection {
+            Connection::Sqlite(transaction) => transaction.commit().await,
+            Connection::Postgres(transaction) => transaction.commit().await,
+        };
+        match committed {
+            Ok(()) => Attempt {
+                outcome: Ok(value),
+                gave_way: false,
+            },
+            Err(error) => Attempt::failed(error),
+        }
+    }
+
+    fn failed(&mut self, error: sqlx::Error) -> StoreError {
+        self.gave_way |= has_given_way(&error);
+        unavailable(error)
+    }
+}
+
+/// Does some work in one transaction: all of it is durable when this returns, or nothing of it ever happens. It is
+/// done over when the database made it give way to another one.
+///
+/// `in_transaction!(store, |transaction| work(transaction, …)).await`, where `work` returns a future of a `Result`
+/// whose error is made from a [`StoreError`]. A macro, because no closure type lets the future borrow both the
+/// transaction and its surroundings and still be `Send`.
+macro_rules! in_transaction {
+    ($store:expr, |$transaction:ident| $work:expr) => {
+        async {
+            let mut attempts_left = $crate::store::transaction::ATTEMPTS;
+            loop {
+                attempts_left -= 1;
+                let attempt = async {
+                    let mut transaction = match $store.begin().await {
+                        Ok(transaction) => transaction,
+                        Err(error) => return $crate::store::transaction::Attempt::failed(error),
+                    };
+                    let $transaction = &mut transaction;
+                    let outcome = $work.await;
+                    transaction.end(outcome).await
+                };
+                let attempt = $crate::store::transaction::Attempt::within_deadline(attempt).await;
+                if !attempt.gave_way || attempts_left == 0 {
+                    break attempt.outcome;
+                }
+            }
+        }
+    };
+}
+pub(super) use in_transaction;
+
+/// How one try of a transaction ended.
+pub(super) struct Attempt<T, E> {
+    pub(super) outcome: Result<T, E>,
+    /// Whether the database undid it only because of another transaction.
+    pub(super) gave_way: bool,
+}
+
+impl<T, E: From<StoreError>> Attempt<T, E> {
+    pub(super) fn failed(error: sqlx::Error) -> Self {
+        Self {
+            gave_way: has_given_way(&error),
+            outcome: Err(unavailable(error).into()),
+        }
+    }
+
+    pub(super) async fn within_deadline(attempt: impl Future<Output = Self>) -> Self {
+        let given_up = |elapsed| Self {
+            outcome: Err(unavailable(elapsed).into()),
+            gave_way: false,
+        };
+        tokio::time::timeout(DEADLINE, attempt)
+            .await
+            .unwrap_or_else(given_up)
+    }
+}
+
+impl Store {
+    /// Begins a transaction that may write; for [`in_transaction`] only.
+    pub(super) async fn begin(&self) -> sqlx::Result<Transaction> {
+        self.shared
+            .backend
+            .begin_write()
+            .await
+            .map(|connection| self.transaction(connection))
+    }
+
+    /// Begins a transaction that sees one moment of the database and changes nothing.
+    pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        let connection = within_deadline(self.shared.backend.begin_read()).await?;
+        Ok(self.transaction(connection))
+    }
+
+    /// Reads all rows of one statement.
+    pub(super) async fn all(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        within_deadline(async {
+            match &self.shared.backend {
+                Backend::Sqlite { readers, .. } => statement
+                    .into_sqlite()
+                    .fetch_all(readers)
+                    .await
+                    .map(sqlite_rows),
+                Backend::Postgres(pool) => statement
+                    .into_postgres()
+                    .fetch_all(pool)
+                    .await
+                    .map(postgres_rows),
+            }
+        })
+        .await
+    }
+
+    /// Reads the one row there may be.
+    pub(super) async fn optional(&self, statement: Statement) -> Result<Option<Row>, StoreError> {
+        Ok(self.all(statement).await?.pop())
+    }
+
+    fn transaction(&self, connection: Connection) -> Transaction {
+        let now = self.shared.clock.now();
+        Transaction {
+            connection,
+            now,
+            instance: self.shared.instance.clone(),
+            gave_way: false,
+        }
+    }
+}
+
+/// Whether the database says that the transaction was undone only because of another one.
+fn has_given_way(error: &sqlx::Error) -> bool {
+    /// PostgreSQL: serialization failure, deadlock detected. SQLite: `SQLITE_BUSY`, `SQLITE_BUSY_SNAPSHOT`.
+    const CODES: [&str; 4] = ["40001", "40P01", "5", "517"];
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| CODES.contains(&code.as_ref()))
+}
+
+async fn within_deadline<T>(work: impl Future<Output = sqlx::Result<T>>) -> Result<T, StoreError> {
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .map_err(unavailable)?
+        .map_err(unavailable)
+}
+
+fn unavailable(error: impl Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Unavailable {
+        source: Box::new(error),
+    }
+}
+
+fn sqlite_rows(rows: Vec<sqlx::sqlite::SqliteRow>) -> Vec<Row> {
+    rows.into_iter().map(Row::Sqlite).collect()
+}
+
+fn postgres_rows(rows: Vec<sqlx::postgres::PgRow>) -> Vec<Row> {
+    rows.into_iter().map(Row::Postgres).collect()
+}

@@ -1,0 +1,167 @@
+//! How a service lives through panics and crowds, and how it ends.
+
+use std::time::Duration;
+
+use common::chassis::shutdown::Shutdown;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::support::{Answer, Demo, PATIENCE, Setup};
+
+/// Long enough to notice that something happened which should not.
+const MOMENT: Duration = Duration::from_millis(30);
+
+#[tokio::test]
+async fn a_panic_in_a_handler_costs_one_request() {
+    let demo = Demo::start().await;
+
+    let answer = demo.get("/panic").await;
+
+    assert_eq!(answer.problem(), (500, "internal".to_owned()));
+    assert!(!String::from_utf8_lossy(&answer.body).contains("secret"));
+    assert_eq!(demo.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_running_request_is_finished_and_nothing_new_is_accepted() {
+    let demo = Demo::start().await;
+    let mut running = demo.connect().await;
+    running
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: demo\r\n\r\n")
+        .await
+        .unwrap();
+    demo.slow_began.notified().await;
+    let mut resting = demo.connect().await;
+    resting
+        .write_all(b"GET /health HTTP/1.1\r\nHost: demo\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(Answer::read(&mut resting).await.status, 200);
+
+    let release = async {
+        assert!(
+            tokio::time::timeout(PATIENCE, resting.read_u8())
+                .await
+                .unwrap()
+                .is_err(),
+            "a resting connection stayed"
+        );
+        assert!(
+            TcpStream::connect(demo.address).await.is_err(),
+            "a new connection was accepted"
+        );
+        demo.slow_may_end.notify_one();
+        Answer::read(&mut running).await
+    };
+    let (finished, answer) = tokio::join!(demo.shutdown.finish(PATIENCE), release);
+
+    assert!(finished);
+    assert_eq!((answer.status, answer.closed), (200, true));
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_is_waited_for() {
+    let demo = Demo::start().await;
+    let mut stream = upgraded(&demo).await;
+
+    let early = tokio::time::timeout(MOMENT, demo.shutdown.finish(PATIENCE)).await;
+    assert!(early.is_err(), "it ended although a session was open");
+    let mut echo = [0; 6];
+    stream.write_all(b"bare\n\0").await.unwrap();
+    stream.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"bare\n\0");
+
+    drop(stream);
+    assert!(demo.shutdown.finish(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn the_first_signal_drains_and_the_second_ends() {
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().unwrap();
+
+    send_signal("TERM").await;
+    tokio::time::timeout(PATIENCE, shutdown.token().cancelled())
+        .await
+        .unwrap();
+    assert!(!shutdown.hard_token().is_cancelled());
+
+    send_signal("INT").await;
+    tokio::time::timeout(PATIENCE, shutdown.hard_token().cancelled())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_refused_closes_the_connection() {
+    let demo = Demo::start().await;
+
+    let answer = demo
+        .send("GET /health HTTP/1.1\r\nHost: demo\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+        .await;
+
+    assert_eq!((answer.status, answer.closed), (200, true));
+}
+
+#[tokio::test]
+async fn above_the_limit_connections_wait_for_their_turn_and_sessions_count() {
+    let demo = Demo::start_with(Setup {
+        max_connections: Some(1),
+        ..Setup::default()
+    })
+    .await;
+    let session = upgraded(&demo).await;
+    let mut second = demo.connect().await;
+    second
+        .write_all(b"GET /health HTTP/1.1\r\nHost: demo\r\n\r\n")
+        .await
+        .unwrap();
+    let early = tokio::time::timeout(MOMENT, second.readable()).await;
+    assert!(early.is_err(), "it was served above the limit");
+
+    drop(session);
+
+    assert_eq!(Answer::read(&mut second).await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_count_requests_by_route_and_open_connections() {
+    let demo = Demo::start().await;
+    demo.get("/devices/pump-7/enroll").await;
+
+    let text = String::from_utf8(demo.get("/metrics").await.body).unwrap();
+
+    assert!(
+        text.contains(
+            r#"http_requests_total{route="/devices/{id}/enroll",method="GET",status="4xx"} 1"#
+        ),
+        "{text}"
+    );
+    assert!(text.contains("http_open_connections "), "{text}");
+    assert!(text.ends_with("# EOF\n"));
+}
+
+async fn send_signal(name: &str) {
+    let command = format!("kill -{name} {}", std::process::id());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &command])
+            .status()
+            .await
+            .unwrap()
+            .success()
+    );
+}
+
+async fn upgraded(demo: &Demo) -> TcpStream {
+    let mut stream = demo.connect().await;
+    stream
+        .write_all(
+            b"GET /upgrade HTTP/1.1\r\nHost: demo\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    assert_eq!(Answer::read(&mut stream).await.status, 101);
+    stream
+}

@@ -1,0 +1,147 @@
+use common::domain::{
+    Application, CertificateState, DeviceDirectory, DeviceFilter, DeviceId, DevicePage,
+    DeviceState, GroupName,
+};
+
+use super::databases::TestDatabase;
+use super::fleet::{Fleet, application, id};
+
+pub(crate) async fn a_device_is_found_as_it_was_admitted<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let admission = fleet.admit("pump-7").await;
+
+    assert_eq!(fleet.find("pump-7").await, Some(admission.device.clone()));
+    let view = fleet.view("pump-7").await;
+    assert_eq!((view.device, view.live), (admission.device, None));
+    assert_eq!(view.certificate.unwrap().state, CertificateState::Intended);
+
+    assert_eq!(fleet.find("nobody").await, None);
+    assert_eq!(fleet.store.view(&id("nobody")).await.unwrap(), None);
+    fleet.end().await;
+}
+
+pub(crate) async fn devices_are_listed_page_by_page<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    // In the order of bytes, whatever the language of the database is.
+    let names = ["a-1", "a0", "aa", "b", "b-0"];
+    for name in ["b", "a0", "b-0", "aa", "a-1"] {
+        fleet.admit(name).await;
+    }
+
+    let mut listed = Vec::new();
+    let mut after = None;
+    loop {
+        let filter = DeviceFilter {
+            limit: 2,
+            after,
+            ..DeviceFilter::default()
+        };
+        let page = fleet.store.list(&filter).await.unwrap();
+        listed.extend(ids(&page));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+
+    assert_eq!(listed, names.map(id));
+    fleet.end().await;
+}
+
+pub(crate) async fn a_list_is_narrowed_by_group_and_state<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    fleet.enroll("pump-1").await;
+    fleet.admit("valve-1").await;
+    let default = GroupName::default();
+    let of_groups = async |names: &[GroupName]| {
+        let groups = Some(names.iter().cloned().collect());
+        list(
+            &fleet,
+            DeviceFilter {
+                groups,
+                ..DeviceFilter::default()
+            },
+        )
+        .await
+    };
+
+    assert_eq!(
+        of_groups(&[default, GroupName::parse("north").unwrap()])
+            .await
+            .len(),
+        2
+    );
+    assert_eq!(of_groups(&[GroupName::parse("defaul").unwrap()]).await, []);
+    assert_eq!(of_groups(&[]).await, []);
+    let enrolled = DeviceFilter {
+        state: Some(DeviceState::Enrolled),
+        ..DeviceFilter::default()
+    };
+    assert_eq!(list(&fleet, enrolled).await, [id("pump-1")]);
+    fleet.end().await;
+}
+
+pub(crate) async fn a_list_is_narrowed_by_text_that_means_itself<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    fleet.enroll("pump-1").await;
+    let token = fleet.token(1).await;
+    let named = Application {
+        display_name: Some("100% Pure_Water".to_owned()),
+        ..application()
+    };
+    fleet.apply("valve-1", &token, &named).await.unwrap();
+    let with_text = async |text: &str| {
+        let text = Some(text.to_owned());
+        list(
+            &fleet,
+            DeviceFilter {
+                text,
+                ..DeviceFilter::default()
+            },
+        )
+        .await
+    };
+
+    for text in ["valve", "VALVE", "100%", "pure_w", "%", "_"] {
+        assert_eq!(with_text(text).await, [id("valve-1")], "{text}");
+    }
+    for text in ["1%P", "p_re", "!"] {
+        assert_eq!(with_text(text).await, [], "{text}");
+    }
+    assert_eq!(with_text("-1").await.len(), 2);
+    fleet.end().await;
+}
+
+pub(crate) async fn only_devices_with_a_certificate_belong_on_the_hub<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    fleet.admit("intended").await;
+    fleet.enroll("enrolled").await;
+    fleet.enroll("retired").await;
+    fleet.retire("retired").await.unwrap();
+    fleet.enroll("quarantined").await;
+    fleet.quarantine("quarantined").await.unwrap();
+
+    let members = fleet.store.vpn_members().await.unwrap();
+
+    assert_eq!(members, [fleet.find("enrolled").await.unwrap()]);
+    fleet.end().await;
+}
+
+async fn list<D: TestDatabase>(fleet: &Fleet<D>, filter: DeviceFilter) -> Vec<DeviceId> {
+    let page = fleet
+        .store
+        .list(&DeviceFilter {
+            limit: 100,
+            ..filter
+        })
+        .await
+        .unwrap();
+    ids(&page)
+}
+
+fn ids(page: &DevicePage) -> Vec<DeviceId> {
+    page.views
+        .iter()
+        .map(|view| view.device.id.clone())
+        .collect()
+}

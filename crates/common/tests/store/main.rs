@@ -1,0 +1,122 @@
+//! The contract of the storage ports, once for both databases.
+//!
+//! Each scenario is written against the ports and runs on a SQLite file; with the feature `postgres-tests` also on
+//! PostgreSQL, in a schema of its own at `TEST_POSTGRES_URL`.
+#![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
+
+mod coverage;
+mod databases;
+mod fleet;
+
+mod admission;
+mod audit;
+mod certificates;
+mod directory;
+mod jobs;
+mod life;
+mod live;
+mod opening;
+mod races;
+mod readmission;
+mod schema;
+mod sessions;
+mod tickets;
+mod tokens;
+
+/// Names every scenario once; each runs on both databases, and all of them together execute every statement.
+macro_rules! contract {
+    ($($module:ident::$scenario:ident,)*) => {
+        contract!(sqlite: databases::SqliteFile, $($module::$scenario,)*);
+
+        #[cfg(feature = "postgres-tests")]
+        contract!(postgres: databases::PostgresSchema, $($module::$scenario,)*);
+    };
+    ($kind:ident: $database:ty, $($module:ident::$scenario:ident,)*) => {
+        mod $kind {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                $module::$scenario::<$database>().await;
+            })*
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn every_statement_was_executed() {
+                coverage::begin();
+                $($module::$scenario::<$database>().await;)*
+                assert_eq!(coverage::never_executed(stringify!($kind)), Vec::<String>::new());
+            }
+        }
+    };
+}
+
+contract! {
+    admission::a_device_is_admitted_with_an_address_and_an_intent,
+    admission::the_same_application_again_gets_the_same_answer_and_is_not_counted,
+    admission::a_token_that_is_unknown_expired_or_revoked_admits_nobody,
+    admission::a_token_admits_only_the_ids_of_its_pattern,
+    admission::a_token_that_is_used_up_admits_nobody_new,
+    admission::every_refusal_is_counted_and_recorded,
+    admission::another_request_is_a_conflict_while_the_first_is_in_progress,
+    admission::a_known_device_with_another_key_is_refused,
+    admission::a_certificate_key_belongs_to_one_device_for_all_time,
+    admission::a_wireguard_key_belongs_to_one_device_for_all_time,
+    admission::a_refused_application_leaves_nothing_behind,
+    admission::an_exhausted_pool_is_a_refusal_of_its_own,
+    readmission::a_pair_of_ours_is_replaced_until_the_first_handshake,
+    readmission::a_device_that_brings_its_key_cannot_swap_it_by_repeating,
+    readmission::an_allowed_device_starts_over_with_new_keys,
+    readmission::an_allowance_is_used_once_and_ends_with_its_time,
+    readmission::a_device_that_starts_over_brings_new_keys,
+    readmission::a_return_ticket_lets_a_known_device_keep_its_keys,
+    admission::two_networks_are_used_one_after_the_other,
+    admission::the_hub_address_is_never_given_out,
+    certificates::the_first_certificate_of_an_intent_stays,
+    certificates::a_certificate_for_a_device_that_was_decommissioned_meanwhile_is_kept_as_revoked,
+    certificates::a_certificate_for_an_intent_that_was_replaced_meanwhile_is_kept_as_revoked,
+    directory::a_device_is_found_as_it_was_admitted,
+    directory::devices_are_listed_page_by_page,
+    directory::a_list_is_narrowed_by_group_and_state,
+    directory::a_list_is_narrowed_by_text_that_means_itself,
+    directory::only_devices_with_a_certificate_belong_on_the_hub,
+    jobs::an_order_is_claimed_by_one_worker_until_its_lease_ends,
+    jobs::a_newer_order_takes_the_older_ones_place,
+    jobs::a_failed_try_comes_back_later_and_a_dead_one_when_a_person_says_so,
+    jobs::a_worker_gets_only_the_systems_it_asks_for,
+    life::a_device_without_a_certificate_is_not_put_into_service,
+    life::putting_a_device_into_service_again_changes_nothing,
+    life::a_decommissioned_device_loses_everything_but_its_name_and_keys,
+    life::an_address_is_given_out_again_only_when_nothing_can_reach_it,
+    life::a_device_in_quarantine_comes_back_where_it_was,
+    life::a_device_out_of_service_is_not_changed,
+    live::facts_are_written_at_most_every_thirty_seconds,
+    live::coming_and_going_are_written_at_once_and_become_events,
+    live::facts_about_nobodys_peer_are_not_written,
+    races::two_hundred_identical_applications_are_one_admission,
+    races::two_hundred_devices_share_ten_addresses_without_a_quarrel,
+    races::two_hundred_devices_with_one_wireguard_key_are_one_device,
+    races::two_hundred_devices_with_one_certificate_key_are_one_device,
+    races::two_hundred_different_requests_for_one_id_have_one_winner,
+    races::a_quota_holds_against_two_hundred_devices_at_once,
+    races::enrolling_and_decommissioning_at_once_keeps_the_invariants,
+    sessions::a_session_is_on_record_from_its_beginning_to_its_first_end,
+    sessions::a_session_follows_the_standing_of_its_device,
+    sessions::what_a_dead_process_left_open_is_closed_by_the_next,
+    sessions::people_see_their_own_sessions,
+    tickets::a_ticket_is_redeemed_once,
+    tickets::of_fifty_who_redeem_a_ticket_one_gets_it,
+    tickets::a_ticket_ends_with_its_time,
+    tokens::a_token_is_listed_with_its_counts_and_revoked_once,
+    audit::every_change_has_its_record,
+    audit::each_instance_has_a_chain_of_its_own,
+    audit::a_changed_record_is_found,
+    audit::a_removed_record_is_found,
+    audit::a_cut_end_is_found,
+    audit::records_are_filtered_by_device_and_time,
+    opening::a_store_that_is_opened_again_finds_its_fleet,
+    opening::pending_migrations_are_refused_when_told_so,
+    opening::a_migration_of_another_program_is_refused,
+    opening::the_database_gives_a_sign_of_life,
+    schema::the_columns_are_those_of_both_databases,
+    schema::what_was_changed_by_hand_is_found,
+}
