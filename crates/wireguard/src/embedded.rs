@@ -1,0 +1,358 @@
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::domain::{Clock, Timestamp, VpnAddress, VpnNetwork, WireguardKey, WireguardPrivateKey};
+use gotatun::device::configure::{DeviceWrite, PeerMut, PeerStats};
+use gotatun::x25519::PublicKey;
+use ipnet::IpNet;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::hub::{Hub, HubError, PeerConfig, PeerFault, PeerStatus};
+use crate::stack::TunnelStream;
+use crate::tunnel::{Tunnel, TunnelError, peer};
+
+/// How often a dialler looks whether a device that has not been seen yet has appeared.
+const APPEARANCE_LOOK: Duration = Duration::from_millis(50);
+
+/// What a hub inside this process needs.
+pub struct HubConfig {
+    /// The hub's key; its public half is the hub's identity.
+    pub private_key: WireguardPrivateKey,
+    /// The network and the hub's address in it.
+    pub network: VpnNetwork,
+    /// Where devices send their UDP packets; port 0 lets the operating system choose.
+    pub listen: SocketAddr,
+    /// Turns the age of a handshake into its time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for HubConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("HubConfig")
+            .field("network", &self.network)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A hub inside this process: quickstart's, and the tests'. Dropping it ends it.
+///
+/// It costs about 30 kB a peer, and memory is its limit: production uses the kernel's WireGuard. The
+/// crate's documentation says how it keeps devices apart.
+pub struct EmbeddedHub {
+    tunnel: Tunnel,
+    identity: WireguardKey,
+    clock: Arc<dyn Clock>,
+    /// Whoever changes the peers, or relies on them, holds the lock.
+    memory: Mutex<Memory>,
+}
+
+/// What gotatun does not keep of its peers, by the bytes of their keys.
+type Memory = HashMap<[u8; 32], Remembered>;
+
+#[derive(Debug)]
+struct Remembered {
+    /// Checking a key takes as long as a handshake, so it is done once.
+    key: WireguardKey,
+    /// gotatun forgets it when the session lapses, after three minutes.
+    last_handshake: Option<Timestamp>,
+}
+
+/// What gotatun has at one moment; it alone is the truth about the hub.
+type Dump = HashMap<WireguardKey, PeerStatus>;
+
+/// Why a device could not be dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// No peer of the hub has this address.
+    #[error("no device of the network has this address")]
+    UnknownAddress,
+    /// The device is away.
+    #[error("the device did not answer in time")]
+    NoAnswer,
+    /// The device is there and nothing listens on the port.
+    #[error("the device refused the connection")]
+    Refused,
+    /// The hub has been closed, or has no port left for another connection.
+    #[error("the hub cannot open a connection")]
+    Unavailable,
+}
+
+impl fmt::Debug for EmbeddedHub {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("EmbeddedHub")
+            .field("identity", &self.identity)
+            .field("tunnel", &self.tunnel)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedHub {
+    /// Starts a hub without peers.
+    pub async fn start(config: HubConfig) -> Result<Self, TunnelError> {
+        let tunnel =
+            Tunnel::start(&config.private_key, config.network.hub(), config.listen).await?;
+        Ok(Self {
+            tunnel,
+            identity: config.private_key.public_key(),
+            clock: config.clock,
+            memory: Mutex::default(),
+        })
+    }
+
+    /// Returns the UDP address that the hub listens on.
+    pub fn listen_address(&self) -> SocketAddr {
+        self.tunnel.local_address()
+    }
+
+    /// Connects to a port of a device; one that is not there yet may still appear before the deadline.
+    pub async fn dial(
+        &self,
+        address: VpnAddress,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<TunnelStream, DialError> {
+        let connect = async {
+            let mut stream = self.begin_to_dial(address, port).await?;
+            stream.connected().await.map_err(|_| DialError::Refused)?;
+            Ok(stream)
+        };
+        timeout_at(deadline, connect)
+            .await
+            .unwrap_or(Err(DialError::NoAnswer))
+    }
+
+    /// Returns how many packets devices have sent to anything but the hub; they are dropped.
+    pub fn refused_packets(&self) -> u64 {
+        self.tunnel.stack.refused_packets()
+    }
+
+    /// Resets every connection and gives the UDP port back.
+    pub async fn close(&self) {
+        self.tunnel.close().await;
+    }
+
+    async fn begin_to_dial(
+        &self,
+        address: VpnAddress,
+        port: u16,
+    ) -> Result<TunnelStream, DialError> {
+        loop {
+            // Held until the connection exists, so that who removes the peer finds it and resets it.
+            let mut memory = self.memory.lock().await;
+            let peers = self.dump(&mut memory).await;
+            let peer = peers.values().find(|peer| peer.has_only(address.ip()));
+            // Without an endpoint every packet would be lost, so the first one waits for it.
+            if peer.ok_or(DialError::UnknownAddress)?.endpoint.is_some() {
+                let remote = SocketAddrV4::new(address.ip(), port);
+                return self
+                    .tunnel
+                    .stack
+                    .connect(remote)
+                    .map_err(|_| DialError::Unavailable);
+            }
+            drop(memory);
+            sleep(APPEARANCE_LOOK).await;
+        }
+    }
+
+    async fn dump(&self, memory: &mut Memory) -> Dump {
+        let now = self.clock.now();
+        let mut dump = Dump::new();
+        for stats in self.tunnel.wireguard.peers().await {
+            let Some(remembered) = remember(memory, &stats.peer.public_key) else {
+                continue; // cannot be: every key went in as a WireguardKey
+            };
+            if let Some(age) = stats.stats.last_handshake {
+                remembered.last_handshake = Some(now - age);
+            }
+            dump.insert(remembered.key, status(stats, remembered));
+        }
+        memory.retain(|_, remembered| dump.contains_key(&remembered.key));
+        dump
+    }
+
+    /// Adds new peers, and moves known ones to another address.
+    async fn apply(&self, changes: &[PeerConfig]) -> Result<(), HubError> {
+        let write = async |device: &mut DeviceWrite<'_, _>| {
+            for change in changes {
+                let key = PublicKey::from(*change.key.as_bytes());
+                let address = change.address.ip();
+                let update = |peer: &mut PeerMut| {
+                    peer.clear_allowed_ips();
+                    peer.add_allowed_ip(IpAddr::V4(address));
+                };
+                // An update keeps the session and the endpoint.
+                if !device.modify_peer(&key, update).await {
+                    let mut new = peer(&change.key, address);
+                    new.endpoint = change.endpoint;
+                    device.add_peer(new);
+                }
+            }
+        };
+        self.tunnel
+            .wireguard
+            .write(write)
+            .await
+            .map_err(unavailable)
+    }
+
+    fn abort_connections_with(&self, peer: Option<&PeerStatus>) {
+        for allowed in peer.into_iter().flat_map(|peer| &peer.allowed_addresses) {
+            if let IpNet::V4(network) = allowed {
+                self.tunnel.stack.abort_connections_with(network.addr());
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Hub for EmbeddedHub {
+    async fn identity(&self) -> Result<WireguardKey, HubError> {
+        Ok(self.identity)
+    }
+
+    async fn ensure_peers(&self, peers: &[PeerConfig]) -> Result<(), HubError> {
+        let mut memory = self.memory.lock().await;
+        let before = self.dump(&mut memory).await;
+        check(peers, &self.identity, &before)?;
+        let changes = differing(peers, &before);
+        for change in &changes {
+            self.abort_connections_with(before.get(&change.key));
+        }
+        self.apply(&changes).await?;
+
+        let missing = differing(peers, &self.dump(&mut memory).await);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(HubError::NotApplied {
+            keys: missing.into_iter().map(|peer| peer.key).collect(),
+        })
+    }
+
+    async fn remove_peers(&self, keys: &[WireguardKey]) -> Result<(), HubError> {
+        let mut memory = self.memory.lock().await;
+        let before = self.dump(&mut memory).await;
+        for key in keys {
+            self.abort_connections_with(before.get(key));
+        }
+        let write = async |device: &mut DeviceWrite<'_, _>| {
+            for key in keys {
+                device.remove_peer(&PublicKey::from(*key.as_bytes())).await;
+            }
+        };
+        self.tunnel
+            .wireguard
+            .write(write)
+            .await
+            .map_err(unavailable)
+    }
+
+    async fn peers(&self) -> Result<Vec<PeerStatus>, HubError> {
+        let mut memory = self.memory.lock().await;
+        Ok(self.dump(&mut memory).await.into_values().collect())
+    }
+}
+
+/// Refuses what WireGuard would silently ignore or do otherwise.
+fn check(peers: &[PeerConfig], own: &WireguardKey, present: &Dump) -> Result<(), HubError> {
+    let holders: HashMap<IpNet, WireguardKey> = present
+        .values()
+        .flat_map(|status| {
+            status
+                .allowed_addresses
+                .iter()
+                .map(|address| (*address, status.key))
+        })
+        .collect();
+    let mut keys = HashSet::new();
+    let mut batch = HashSet::new();
+    for peer in peers {
+        let invalid = |fault| {
+            Err(HubError::InvalidPeer {
+                key: peer.key,
+                fault,
+            })
+        };
+        if peer.key == *own {
+            return invalid(PeerFault::OwnKey);
+        }
+        if !keys.insert(peer.key) {
+            return invalid(PeerFault::RepeatedKey);
+        }
+        if !batch.insert(peer.address) {
+            return invalid(PeerFault::RepeatedAddress);
+        }
+        let holder = holders
+            .get(&host(peer.address))
+            .filter(|holder| **holder != peer.key);
+        if let Some(holder) = holder {
+            return Err(HubError::AddressTaken {
+                address: peer.address,
+                holder: *holder,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Picks the peers that are missing, or have another address.
+fn differing(peers: &[PeerConfig], present: &Dump) -> Vec<PeerConfig> {
+    let is_present = |peer: &PeerConfig| {
+        present
+            .get(&peer.key)
+            .is_some_and(|status| status.has_only(peer.address.ip()))
+    };
+    peers
+        .iter()
+        .filter(|peer| !is_present(peer))
+        .copied()
+        .collect()
+}
+
+fn host(address: VpnAddress) -> IpNet {
+    IpNet::from(IpAddr::V4(address.ip()))
+}
+
+fn remember<'a>(memory: &'a mut Memory, key: &PublicKey) -> Option<&'a mut Remembered> {
+    match memory.entry(key.to_bytes()) {
+        Entry::Occupied(entry) => Some(entry.into_mut()),
+        Entry::Vacant(entry) => {
+            let key = WireguardKey::from_bytes(key.to_bytes()).ok()?;
+            Some(entry.insert(Remembered {
+                key,
+                last_handshake: None,
+            }))
+        }
+    }
+}
+
+fn status(stats: PeerStats, remembered: &Remembered) -> PeerStatus {
+    let PeerStats { peer, stats, .. } = stats;
+    let allowed = peer.allowed_ips.iter();
+    PeerStatus {
+        key: remembered.key,
+        allowed_addresses: allowed
+            .filter_map(|allowed| IpNet::new(allowed.ip(), allowed.prefix()).ok())
+            .collect(),
+        last_handshake: remembered.last_handshake,
+        endpoint: peer.endpoint,
+        received_bytes: stats.rx_bytes.try_into().unwrap_or(u64::MAX),
+        sent_bytes: stats.tx_bytes.try_into().unwrap_or(u64::MAX),
+    }
+}
+
+fn unavailable(error: gotatun::device::Error) -> HubError {
+    HubError::Unavailable {
+        source: Box::new(error),
+    }
+}
