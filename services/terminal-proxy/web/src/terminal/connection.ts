@@ -1,0 +1,152 @@
+import { noAnswer, Problem } from "../problem";
+import { endingByFlood, endingOf, endingOfRefusal, endingWithoutAnswer, type Ending } from "./ending";
+import { helloMessage, inputMessages, readDeviceMessage, resizeMessage, SUB_PROTOCOL, type Size } from "./ttyd";
+
+const OPENING_DEADLINE_MS = 20_000;
+
+/** A browser cannot hold a WebSocket back. Beyond this much undrawn output the page gives up, and says so. */
+const MAX_UNDRAWN_BYTES = 32 * 1024 * 1024;
+
+/** Gets a one-time ticket for the device, or throws a `Problem`. */
+export type TicketOffice = (deviceId: string) => Promise<string>;
+
+/** What the connection tells the terminal. After `ended` nothing else comes. */
+export interface ConnectionEvents {
+  opened(): void;
+  /** `drawn` is to be called when the output is on the screen. */
+  output(bytes: Uint8Array, drawn: () => void): void;
+  title(title: string): void;
+  ended(ending: Ending): void;
+}
+
+/** One shell on one device: ticket, WebSocket, ttyd's protocol, and one reason when it is over. */
+export class Connection {
+  private socket: WebSocket | undefined;
+  private isOpen = false;
+  private isOver = false;
+  private undrawnBytes = 0;
+
+  constructor(
+    private readonly deviceId: string,
+    private readonly tickets: TicketOffice,
+    private readonly events: ConnectionEvents,
+  ) {}
+
+  async open(size: () => Size): Promise<void> {
+    let ticket: string;
+    try {
+      ticket = await this.tickets(this.deviceId);
+    } catch (error) {
+      this.end(endingOfRefusal(error instanceof Problem ? error : noAnswer()));
+      return;
+    }
+    if (!this.isOver) {
+      this.connect(ticket, size);
+    }
+  }
+
+  type(input: string | Uint8Array): void {
+    if (this.isOpen) {
+      for (const message of inputMessages(input)) {
+        this.socket?.send(message);
+      }
+    }
+  }
+
+  resize(size: Size): void {
+    if (this.isOpen) {
+      this.socket?.send(resizeMessage(size));
+    }
+  }
+
+  /** Leaves without a word: the person closed the tab. */
+  close(): void {
+    this.isOver = true;
+    this.leave();
+  }
+
+  private connect(ticket: string, size: () => Size): void {
+    const socket = new WebSocket(terminalAddress(this.deviceId, ticket), SUB_PROTOCOL);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    const deadline = setTimeout(() => socket.close(), OPENING_DEADLINE_MS);
+    socket.addEventListener("open", () => {
+      clearTimeout(deadline);
+      this.isOpen = true;
+      socket.send(helloMessage(size()));
+      this.events.opened();
+    });
+    socket.addEventListener("message", (event: MessageEvent<ArrayBuffer | string>) => this.receive(event.data));
+    socket.addEventListener("close", (event) => {
+      clearTimeout(deadline);
+      if (this.isOpen) {
+        this.end(endingOf(event.code, event.reason));
+      } else {
+        void this.explainRefusal();
+      }
+    });
+  }
+
+  private receive(data: ArrayBuffer | string): void {
+    if (this.isOver) {
+      return;
+    }
+    const message = readDeviceMessage(data);
+    switch (message.kind) {
+      case "output":
+        this.show(message.bytes);
+        break;
+      case "title":
+        this.events.title(message.title);
+        break;
+      // The device does not choose how this page looks.
+      case "preferences":
+      case "unknown":
+        break;
+    }
+  }
+
+  private show(bytes: Uint8Array): void {
+    this.undrawnBytes += bytes.length;
+    if (this.undrawnBytes > MAX_UNDRAWN_BYTES) {
+      this.end(endingByFlood());
+      return;
+    }
+    this.events.output(bytes, () => {
+      this.undrawnBytes -= bytes.length;
+    });
+  }
+
+  /** A browser hides why an upgrade was refused; asking for another ticket often tells. */
+  private async explainRefusal(): Promise<void> {
+    if (this.isOver) {
+      return;
+    }
+    try {
+      await this.tickets(this.deviceId);
+      this.end(endingWithoutAnswer());
+    } catch (error) {
+      this.end(endingOfRefusal(error instanceof Problem ? error : noAnswer()));
+    }
+  }
+
+  private end(ending: Ending): void {
+    if (!this.isOver) {
+      this.isOver = true;
+      this.leave();
+      this.events.ended(ending);
+    }
+  }
+
+  private leave(): void {
+    this.isOpen = false;
+    this.socket?.close(1000);
+  }
+}
+
+function terminalAddress(deviceId: string, ticket: string): URL {
+  const address = new URL(`/terminal/${encodeURIComponent(deviceId)}`, location.href);
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  address.searchParams.set("ticket", ticket);
+  return address;
+}

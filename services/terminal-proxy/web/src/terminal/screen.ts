@@ -1,0 +1,104 @@
+import { FitAddon } from "@xterm/addon-fit";
+import { Terminal, type ILinkHandler, type ITheme } from "@xterm/xterm";
+import "@xterm/xterm/css/xterm.css";
+import { ask } from "../page/dialog";
+import type { Preferences } from "../page/preferences";
+import type { Size } from "./ttyd";
+
+const SCROLLBACK_LINES = 5_000;
+
+/** End what a shell that is gone may have left on: full screen, colours, mouse reports, bracketed paste. */
+const LEAVE_FULL_SCREEN = "\x1b[?1049l";
+const CLEAN_UP = "\x1b[0m\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[!p";
+
+/** The xterm.js terminal with everything switched off that lets a device act on the browser. */
+export class Screen {
+  readonly terminal: Terminal;
+  private readonly fitting = new FitAddon();
+
+  constructor(preferences: Preferences) {
+    this.terminal = new Terminal({
+      fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--font-mono"),
+      fontSize: preferences.fontSize,
+      screenReaderMode: preferences.screenReader,
+      cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+      scrollback: SCROLLBACK_LINES,
+      minimumContrastRatio: 4.5,
+      linkHandler: CAREFUL_LINKS,
+      theme: THEME,
+    });
+    this.terminal.loadAddon(this.fitting);
+    // OSC 52 writes the clipboard. No device writes a person's clipboard.
+    this.terminal.parser.registerOscHandler(52, () => true);
+  }
+
+  get size(): Size {
+    return { columns: this.terminal.cols, rows: this.terminal.rows };
+  }
+
+  mount(parent: HTMLElement): void {
+    this.terminal.open(parent);
+    this.fitting.fit();
+  }
+
+  /** Fits rows and columns to the room there is; a hidden terminal keeps its size. */
+  fit(): void {
+    if (this.terminal.element?.offsetParent != null) {
+      this.fitting.fit();
+    }
+  }
+
+  apply(preferences: Preferences): void {
+    this.terminal.options.fontSize = preferences.fontSize;
+    this.terminal.options.screenReaderMode = preferences.screenReader;
+    this.fit();
+  }
+
+  /** Draws a line between the old shell's output and the new one's. */
+  startNewShell(): void {
+    const fullScreen = this.terminal.buffer.active.type === "alternate";
+    this.terminal.write(`${fullScreen ? LEAVE_FULL_SCREEN : ""}${CLEAN_UP}\r\n\x1b[2m── new shell ──\x1b[0m\r\n`);
+  }
+}
+
+/** A link's text says nothing about where it leads, so the address is shown before it is followed. */
+const CAREFUL_LINKS: ILinkHandler = {
+  activate: (_event, address) => void follow(address),
+};
+
+async function follow(address: string): Promise<void> {
+  if (!/^https?:\/\//i.test(address) || !URL.canParse(address)) {
+    return;
+  }
+  const { href } = new URL(address);
+  if (await ask({ title: "Open this link?", text: "The device wrote it. It leads to:", preview: href, yes: "Open link" })) {
+    window.open(href, "_blank", "noopener,noreferrer");
+  }
+}
+
+const THEME: ITheme = {
+  background: "#0d1116",
+  foreground: "#dde3ea",
+  cursor: "#5fd0b0",
+  cursorAccent: "#0d1116",
+  selectionBackground: "#2f5d6b",
+  scrollbarSliderBackground: "#98a5b333",
+  scrollbarSliderHoverBackground: "#98a5b366",
+  scrollbarSliderActiveBackground: "#98a5b399",
+  black: "#1c232b",
+  red: "#f2777a",
+  green: "#7bd88f",
+  yellow: "#e6c07b",
+  blue: "#6cb2f7",
+  magenta: "#c79bf2",
+  cyan: "#5fd0d0",
+  white: "#dde3ea",
+  brightBlack: "#7a8694",
+  brightRed: "#ff9a9c",
+  brightGreen: "#a3ecb2",
+  brightYellow: "#f3d79b",
+  brightBlue: "#9acbfb",
+  brightMagenta: "#dcbcfa",
+  brightCyan: "#92e6e6",
+  brightWhite: "#ffffff",
+};

@@ -1,0 +1,65 @@
+import { button, element, setText } from "../page/dom";
+import { tell } from "../page/dialog";
+import { KEY_HELP } from "./keys";
+
+export interface ToolbarActions {
+  smaller(): void;
+  larger(): void;
+  copy(): void;
+  paste(): void;
+  toggleScreenReader(): void;
+}
+
+export type ConnectionState = "connecting" | "connected" | "ended";
+
+const STATE_WORDS: Readonly<Record<ConnectionState, string>> = {
+  connecting: "Connecting…",
+  connected: "Connected",
+  ended: "Not connected",
+};
+
+/** The line above a terminal: whose it is, how it stands, and the few things one can do. */
+export class Toolbar {
+  readonly element: HTMLElement;
+  private readonly state = element("span", { class: "connection-state" });
+  private readonly title = element("span", { class: "shell-title" });
+  private readonly screenReader: HTMLButtonElement;
+
+  constructor(deviceId: string, actions: ToolbarActions) {
+    this.screenReader = button("Screen reader", { class: "button quiet", "aria-pressed": "false" }, actions.toggleScreenReader);
+    this.element = element(
+      "div",
+      { class: "toolbar", role: "toolbar", "aria-label": `Terminal of ${deviceId}` },
+      element("h2", {}, deviceId),
+      this.state,
+      this.title,
+      button("A−", { class: "button quiet", "aria-label": "Smaller text", title: "Smaller text" }, actions.smaller),
+      button("A+", { class: "button quiet", "aria-label": "Larger text", title: "Larger text" }, actions.larger),
+      button("Copy", { class: "button quiet", title: "Copy the selection (Ctrl+Shift+C)" }, actions.copy),
+      button("Paste", { class: "button quiet", title: "Paste (Ctrl+Shift+V)" }, actions.paste),
+      this.screenReader,
+      button("Keys", { class: "button quiet", title: "Keyboard shortcuts" }, () => void showKeys()),
+    );
+  }
+
+  showState(state: ConnectionState): void {
+    setText(this.state, STATE_WORDS[state]);
+    this.state.dataset["state"] = state;
+  }
+
+  showTitle(title: string): void {
+    setText(this.title, title);
+  }
+
+  showScreenReader(on: boolean): void {
+    this.screenReader.setAttribute("aria-pressed", String(on));
+  }
+}
+
+function showKeys(): Promise<void> {
+  const list = element("dl", { class: "keys" });
+  for (const [keys, does] of KEY_HELP) {
+    list.append(element("dt", {}, element("kbd", {}, keys)), element("dd", {}, does));
+  }
+  return tell("Keyboard shortcuts", list);
+}

@@ -1,0 +1,67 @@
+/**
+ * The messages of ttyd 1.7.7 (sub-protocol `tty`): one command byte, then the payload.
+ * PAUSE (`2`) and RESUME (`3`) are never sent: RESUME loses output.
+ */
+export const SUB_PROTOCOL = "tty";
+
+/** The proxy refuses larger messages with close code 1009. */
+export const MAX_INPUT_MESSAGE_BYTES = 32 * 1024;
+
+export interface Size {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+export type DeviceMessage =
+  | { readonly kind: "output"; readonly bytes: Uint8Array }
+  | { readonly kind: "title"; readonly title: string }
+  | { readonly kind: "preferences" }
+  | { readonly kind: "unknown" };
+
+const INPUT = 0x30;
+const RESIZE = "1";
+const OUTPUT = 0x30;
+const TITLE = 0x31;
+const PREFERENCES = 0x32;
+
+/** The first message of a session. ttyd's own token is not used: the proxy has checked who this is. */
+export function helloMessage(size: Size): Uint8Array<ArrayBuffer> {
+  return encode(JSON.stringify({ AuthToken: "", columns: size.columns, rows: size.rows }));
+}
+
+export function resizeMessage(size: Size): Uint8Array<ArrayBuffer> {
+  return encode(RESIZE + JSON.stringify({ columns: size.columns, rows: size.rows }));
+}
+
+/** Keystrokes or a paste, cut so that each message stays within the proxy's limit. */
+export function inputMessages(input: string | Uint8Array): Uint8Array<ArrayBuffer>[] {
+  const bytes = typeof input === "string" ? encode(input) : input;
+  const messages: Uint8Array<ArrayBuffer>[] = [];
+  for (let start = 0; start < bytes.length; start += MAX_INPUT_MESSAGE_BYTES - 1) {
+    const part = bytes.subarray(start, start + MAX_INPUT_MESSAGE_BYTES - 1);
+    const message = new Uint8Array(part.length + 1);
+    message[0] = INPUT;
+    message.set(part, 1);
+    messages.push(message);
+  }
+  return messages;
+}
+
+export function readDeviceMessage(data: ArrayBuffer | string): DeviceMessage {
+  const bytes = typeof data === "string" ? encode(data) : new Uint8Array(data);
+  const payload = bytes.subarray(1);
+  switch (bytes[0]) {
+    case OUTPUT:
+      return { kind: "output", bytes: payload };
+    case TITLE:
+      return { kind: "title", title: new TextDecoder().decode(payload) };
+    case PREFERENCES:
+      return { kind: "preferences" };
+    default:
+      return { kind: "unknown" };
+  }
+}
+
+function encode(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
+}

@@ -1,0 +1,180 @@
+import { announce } from "../page/announce";
+import { element } from "../page/dom";
+import type { Preferences } from "../page/preferences";
+import { copySelection, guardPastes, pasteFromClipboard } from "./clipboard";
+import { comebackDelayMs } from "./comeback";
+import { Connection, type TicketOffice } from "./connection";
+import type { Ending } from "./ending";
+import { pageKey, type PageKey } from "./keys";
+import { Notice } from "./notice";
+import { Screen } from "./screen";
+import { shownTitle } from "./title";
+import { Toolbar, type ConnectionState } from "./toolbar";
+
+/** While a window is dragged larger its size changes at every frame; the device hears the last one. */
+const RESIZE_QUIET_MS = 100;
+
+export interface TerminalEvents {
+  stateChanged(state: ConnectionState): void;
+  pageKey(key: Exclude<PageKey, "copy">): void;
+  changePreferences(change: { fontSizeBy?: number; toggleScreenReader?: boolean }): void;
+}
+
+/** A tab's content: toolbar, screen and, at the end, the reason. Lives until its tab is closed. */
+export class TerminalView {
+  readonly element: HTMLElement;
+  private readonly screen: Screen;
+  private readonly room = element("div", { class: "screen" });
+  private readonly toolbar: Toolbar;
+  private readonly notice = new Notice(() => this.connect());
+  private readonly watcher = new ResizeObserver(() => this.screen.fit());
+  private connection: Connection | undefined;
+  private currentState: ConnectionState = "connecting";
+  private hasHadShell = false;
+  private comebacks = 0;
+  private timers: { resize?: number; comeback?: number } = {};
+
+  constructor(
+    readonly deviceId: string,
+    private readonly tickets: TicketOffice,
+    preferences: Preferences,
+    private readonly events: TerminalEvents,
+  ) {
+    this.screen = new Screen(preferences);
+    this.toolbar = new Toolbar(deviceId, {
+      smaller: () => events.changePreferences({ fontSizeBy: -1 }),
+      larger: () => events.changePreferences({ fontSizeBy: 1 }),
+      copy: () => void copySelection(this.screen.terminal),
+      paste: () => void pasteFromClipboard(this.screen.terminal),
+      toggleScreenReader: () => events.changePreferences({ toggleScreenReader: true }),
+    });
+    this.toolbar.showScreenReader(preferences.screenReader);
+    this.element = element("section", { class: "terminal", role: "tabpanel" }, this.toolbar.element, this.room, this.notice.element);
+  }
+
+  get state(): ConnectionState {
+    return this.currentState;
+  }
+
+  /** To be called once, when the element can be seen: xterm.js measures the room it has. */
+  start(): void {
+    const { terminal } = this.screen;
+    this.screen.mount(this.room);
+    terminal.textarea?.setAttribute("aria-label", `Terminal of ${this.deviceId}`);
+    terminal.attachCustomKeyEventHandler((event) => this.onKey(event));
+    terminal.onData((data) => this.connection?.type(data));
+    terminal.onBinary((data) => this.connection?.type(Uint8Array.from(data, (character) => character.charCodeAt(0))));
+    terminal.onTitleChange((title) => this.toolbar.showTitle(shownTitle(title)));
+    terminal.onResize(() => this.onResize());
+    guardPastes(this.room, terminal);
+    this.watcher.observe(this.room);
+    this.connect();
+  }
+
+  /** The person asked for this device again: a terminal that has ended gets a new shell. */
+  reopen(): void {
+    if (this.currentState === "ended") {
+      this.connect();
+    }
+  }
+
+  focus(): void {
+    if (this.currentState === "ended") {
+      this.notice.focus();
+    } else {
+      this.screen.terminal.focus();
+    }
+  }
+
+  apply(preferences: Preferences): void {
+    this.screen.apply(preferences);
+    this.toolbar.showScreenReader(preferences.screenReader);
+  }
+
+  close(): void {
+    this.watcher.disconnect();
+    clearTimeout(this.timers.resize);
+    clearTimeout(this.timers.comeback);
+    this.connection?.close();
+    this.screen.terminal.dispose();
+    this.element.remove();
+  }
+
+  private connect(): void {
+    clearTimeout(this.timers.comeback);
+    this.notice.hide();
+    this.setState("connecting");
+    this.connection = new Connection(this.deviceId, this.tickets, {
+      opened: () => this.onOpened(),
+      output: (bytes, drawn) => this.screen.terminal.write(bytes, drawn),
+      title: (title) => this.toolbar.showTitle(shownTitle(title)),
+      ended: (ending) => this.onEnded(ending),
+    });
+    void this.connection.open(() => this.screen.size);
+  }
+
+  private onOpened(): void {
+    this.setState("connected");
+    if (this.hasHadShell) {
+      this.screen.startNewShell();
+    }
+    announce(this.hasHadShell ? `Connected to ${this.deviceId} again. This is a new shell.` : `Connected to ${this.deviceId}`);
+    this.hasHadShell = true;
+    this.comebacks = 0;
+    if (!this.element.hidden) {
+      this.focus();
+    }
+  }
+
+  private onEnded(ending: Ending): void {
+    // A try to come back that finds nobody yet is still the same restart.
+    const comingBack = ending.comesBack || this.comebacks > 0;
+    const delay = comingBack ? comebackDelayMs(this.comebacks + 1) : undefined;
+    this.toolbar.showTitle("");
+    this.setState("ended");
+    if (delay === undefined) {
+      this.comebacks = 0;
+      this.notice.show(ending);
+      // Someone who was typing keeps the focus, or the next Enter would reconnect.
+      if (!this.hasHadShell && !this.element.hidden) {
+        this.notice.focus();
+      }
+      return;
+    }
+    this.comebacks += 1;
+    this.notice.show(ending, `Next try in ${Math.ceil(delay / 1000)} s.`);
+    this.timers.comeback = window.setTimeout(() => this.connect(), delay);
+  }
+
+  private onResize(): void {
+    clearTimeout(this.timers.resize);
+    this.timers.resize = window.setTimeout(() => this.connection?.resize(this.screen.size), RESIZE_QUIET_MS);
+  }
+
+  /** False keeps a key from the device; xterm.js leaves it to the browser then. */
+  private onKey(event: KeyboardEvent): boolean {
+    const key = pageKey(event);
+    if (key === undefined) {
+      // With no shell to complete words, Tab leads on to the reconnect button.
+      return !(this.currentState === "ended" && event.code === "Tab");
+    }
+    event.preventDefault();
+    if (event.type !== "keydown") {
+      return false;
+    }
+    if (key === "copy") {
+      void copySelection(this.screen.terminal);
+    } else {
+      this.events.pageKey(key);
+    }
+    return false;
+  }
+
+  private setState(state: ConnectionState): void {
+    this.currentState = state;
+    this.screen.terminal.options.disableStdin = state !== "connected";
+    this.element.dataset["state"] = state;
+    this.toolbar.showState(state);
+    this.events.stateChanged(state);
+  }
+}

@@ -1,0 +1,178 @@
+// Opens a device's terminal the way a person does, in a real Chromium: logs in, finds the device,
+// types, pastes, resizes, leaves. Prints one line a step; the first step that fails ends it with 1.
+//
+//   node tests/browser/terminal.mjs --url http://127.0.0.1:8888 --username demo --password-file FILE
+//     [--device ID] [--screenshot FILE] [--chromium /usr/bin/chromium]
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { openBrowser } from "./browser.mjs";
+import { TerminalPage } from "./terminal-page.mjs";
+
+const { values: options } = parseArgs({
+  options: {
+    url: { type: "string" },
+    username: { type: "string" },
+    "password-file": { type: "string" },
+    device: { type: "string" },
+    screenshot: { type: "string", default: join(tmpdir(), "browser-test-failed.png") },
+    chromium: { type: "string", default: "/usr/bin/chromium" },
+  },
+});
+for (const needed of ["url", "username", "password-file"]) {
+  assert(options[needed] !== undefined, `--${needed} is missing`);
+}
+
+const STEPS = [
+  ["logs in through the issuer's form", logIn],
+  ["sees the fleet with its live state", seeFleet],
+  ["filters the list and opens the device by keyboard", openByKeyboard],
+  ["sees a prompt", (page) => page.waitForPrompt()],
+  ["types a command and reads its output", typeCommand],
+  ["resizes the window and the device's terminal follows", resize],
+  ["changes the text's size", changeFontSize],
+  ["pastes one line at once", pasteLine],
+  ["is asked before several lines are pasted", pasteLines],
+  ["copies a selection", copySelection],
+  ["keeps its clipboard and window title from the device", resistEscapes],
+  ["is told that the shell ended", endShell],
+  ["reconnects by keyboard and has a new shell", reconnect],
+  ["logs out", logOut],
+  ["met no console error and no violation of the content security policy", noErrors],
+];
+
+const { browser, page: tab, errors } = await openBrowser(options.chromium, options.url);
+const page = new TerminalPage(tab);
+let failed = false;
+for (const [name, step] of STEPS) {
+  const started = performance.now();
+  try {
+    await step(page);
+    console.log(`ok    ${name} (${Math.round(performance.now() - started)} ms)`);
+  } catch (error) {
+    failed = true;
+    console.log(`FAIL  ${name}\n${error.stack}`);
+    console.log(`      screen:\n${await page.screenText().catch(() => "(none)")}`);
+    console.log(`      console errors: ${JSON.stringify(errors)}`);
+    await tab.screenshot({ path: options.screenshot });
+    console.log(`      screenshot: ${options.screenshot}`);
+    break;
+  }
+}
+await browser.close();
+process.exitCode = failed ? 1 : 0;
+
+async function logIn() {
+  await tab.goto(options.url);
+  await tab.getByRole("button", { name: "Log in" }).press("Enter");
+  await tab.locator('input[name="username"]').fill(options.username);
+  await tab.locator('input[name="password"]').fill(readFileSync(options["password-file"], "utf8").trim());
+  await tab.locator('button[type="submit"], input[type="submit"]').press("Enter");
+  await tab.getByRole("heading", { name: "Devices" }).waitFor();
+  assert(!tab.url().includes("code="), "the code is gone from the address bar");
+}
+
+async function seeFleet() {
+  const row = tab.locator(options.device === undefined ? "tr[data-device]" : `tr[data-device="${options.device}"]`);
+  // A device that was just enrolled needs a moment for its first handshake.
+  const online = row.filter({ hasText: "Online" }).filter({ has: tab.getByRole("button", { name: /^Open/ }) }).first();
+  await online.waitFor({ timeout: 30_000 });
+  assert.match(await online.innerText(), /just now|\d+ (s|min) ago/);
+  options.device = await online.getAttribute("data-device");
+}
+
+async function openByKeyboard() {
+  await tab.getByRole("searchbox", { name: "Filter devices" }).focus();
+  await tab.keyboard.type(options.device);
+  await tab.keyboard.press("Tab");
+  assert.equal(await tab.evaluate(() => document.activeElement.getAttribute("aria-label")), `Open a terminal on ${options.device}`);
+  await tab.keyboard.press("Enter");
+  await tab.getByText("Connected", { exact: true }).waitFor();
+}
+
+async function typeCommand() {
+  await page.run("echo $((6*7))-browser");
+  await page.waitForText("42-browser");
+}
+
+async function resize() {
+  const before = await page.deviceSize("before");
+  await tab.setViewportSize({ width: 900, height: 520 });
+  await page.waitFor(async () => (await page.deviceSize("after")).columns < before.columns, "fewer columns on the device");
+}
+
+async function changeFontSize() {
+  const before = await page.deviceSize("normal");
+  await tab.getByRole("button", { name: "Larger text" }).click();
+  await page.focus();
+  await page.waitFor(async () => (await page.deviceSize("larger")).columns < before.columns, "fewer, larger characters");
+}
+
+async function pasteLine() {
+  await page.paste("echo pasted-$((40+2))");
+  await page.waitForText("echo pasted-");
+  await tab.keyboard.press("Enter");
+  await page.waitForText("pasted-42");
+}
+
+async function pasteLines() {
+  const dialog = tab.getByRole("dialog");
+  await page.paste("echo refused-$((1+1))\necho refused-$((2+2))\n");
+  await dialog.getByText("Paste 2 lines?").waitFor();
+  await tab.keyboard.press("Enter");
+  await dialog.waitFor({ state: "detached" });
+
+  await page.paste("echo allowed-$((1+1))\necho allowed-$((2+2))\n");
+  await dialog.getByText("Paste 2 lines?").waitFor();
+  await tab.keyboard.press("Tab");
+  await tab.keyboard.press("Enter");
+  // A shell with bracketed paste waits for one more Enter; another has run the lines already.
+  await page.waitForText("echo allowed-$((2+2))");
+  await tab.keyboard.press("Enter");
+
+  await page.waitForText("allowed-4");
+  assert(!(await page.screenText()).includes("refused-"), "what was refused was not typed");
+}
+
+async function copySelection() {
+  await page.run("echo copy-$((70+7))");
+  await page.waitForText("copy-77");
+  await page.selectWord("copy-77");
+  await tab.keyboard.press("Control+Shift+C");
+  await page.waitFor(async () => (await page.clipboard()).includes("77"), "the selection in the clipboard");
+}
+
+async function resistEscapes() {
+  const [clipboard, title] = [await page.clipboard(), await tab.title()];
+  await page.run("printf '\\033]52;c;c3RvbGVu\\a\\033]0;another-device\\a'; echo escaped-$((50+5))");
+  await page.waitForText("escaped-55");
+  assert.equal(await page.clipboard(), clipboard);
+  assert.equal(await tab.title(), title);
+}
+
+async function endShell() {
+  await page.run("exit");
+  await tab.getByText("The shell ended.", { exact: true }).waitFor();
+  await tab.getByRole("button", { name: "Reconnect" }).waitFor();
+}
+
+async function reconnect() {
+  await tab.keyboard.press("Tab");
+  await tab.keyboard.press("Enter");
+  await page.waitForText("new shell");
+  await page.run("echo again-$((90+9))");
+  await page.waitForText("again-99");
+}
+
+async function logOut() {
+  await tab.getByRole("button", { name: "Log out" }).click();
+  await tab.getByRole("dialog").getByRole("button", { name: "Log out" }).click();
+  await tab.getByRole("button", { name: "Log in" }).waitFor();
+}
+
+function noErrors() {
+  assert.deepEqual(errors, []);
+}
