@@ -1,0 +1,230 @@
+//! A device in one process: keys, enrollment, tunnel, terminal. The agent binary runs one, quickstart
+//! as many as it is asked for.
+//!
+//! Each step is a type of its own, so that whoever starts a device can say how far it is:
+//! [`Device::prepare`] → [`Device::enroll`] → [`Enrolled::connect`] → [`Connected::serve`].
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::chassis::shutdown::Shutdown;
+use common::domain::DeviceId;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use wireguard::DeviceTunnel;
+use wireguard::quick::HubEndpoint;
+
+use crate::enroll::{self, EnrollError, EnrollSettings, Enrollment};
+use crate::identity::{Identity, IdentityError};
+use crate::state::{StateDirectory, StateError};
+use crate::terminal::{self, Terminal, TerminalSettings};
+use crate::tunnel::{self, ConnectError};
+
+/// Why a device does not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its identity cannot be had.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// It is not enrolled, and this step does not do it.
+    #[error("the device has not enrolled yet")]
+    NotEnrolled,
+    /// It is not let in.
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
+    /// It does not reach the hub.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The terminal's port of the tunnel is taken.
+    #[error("the terminal cannot listen on its port")]
+    Listen(#[from] io::Error),
+    /// This process is ending.
+    #[error("the step was given up because the process ends")]
+    Aborted(#[from] JoinError),
+}
+
+impl From<StateError> for AgentError {
+    fn from(error: StateError) -> Self {
+        Self::Identity(error.into())
+    }
+}
+
+/// A device with keys.
+#[derive(Debug)]
+pub struct Device {
+    state: Arc<StateDirectory>,
+    identity: Arc<Identity>,
+    enrollment: Option<Enrollment>,
+}
+
+impl Device {
+    /// Opens the state directory; makes the keys at the first start. `id` may be left out when the
+    /// directory has an identity.
+    pub async fn prepare(directory: PathBuf, id: Option<DeviceId>) -> Result<Self, AgentError> {
+        tokio::task::spawn_blocking(move || {
+            let state = StateDirectory::open(directory)?;
+            let identity = match id {
+                Some(id) => Identity::load_or_create(&state, &id)?,
+                None => Identity::load(&state)?,
+            };
+            let enrollment = Enrollment::load(&state, &identity)?;
+            if let Some(enrollment) = &enrollment {
+                enrollment.write_copies(&state, &identity)?;
+            }
+            Ok(Self {
+                state: Arc::new(state),
+                identity: Arc::new(identity),
+                enrollment,
+            })
+        })
+        .await?
+    }
+
+    /// Whether it has enrolled before.
+    pub fn is_enrolled(&self) -> bool {
+        self.enrollment.is_some()
+    }
+
+    /// Enrolls, unless that was done before.
+    pub async fn enroll(self, settings: &EnrollSettings) -> Result<Enrolled, AgentError> {
+        if self.is_enrolled() {
+            return self.enrolled();
+        }
+        let enrollment = Arc::new(enroll::enroll(settings, &self.identity).await?);
+        let (state, identity, checked) = (
+            Arc::clone(&self.state),
+            Arc::clone(&self.identity),
+            Arc::clone(&enrollment),
+        );
+        tokio::task::spawn_blocking(move || checked.store(&state, &identity)).await??;
+        tracing::info!(device.id = %self.identity.id(), vpn.address = %enrollment.address(), "Enrolled");
+        Ok(Enrolled {
+            state: self.state,
+            identity: self.identity,
+            enrollment,
+        })
+    }
+
+    /// Goes on without enrolling.
+    pub fn enrolled(self) -> Result<Enrolled, AgentError> {
+        let enrollment = Arc::new(self.enrollment.ok_or(AgentError::NotEnrolled)?);
+        Ok(Enrolled {
+            state: self.state,
+            identity: self.identity,
+            enrollment,
+        })
+    }
+}
+
+/// A device with a certificate and an address.
+#[derive(Debug)]
+pub struct Enrolled {
+    state: Arc<StateDirectory>,
+    identity: Arc<Identity>,
+    enrollment: Arc<Enrollment>,
+}
+
+impl Enrolled {
+    /// Returns its name.
+    pub fn id(&self) -> &DeviceId {
+        self.identity.id()
+    }
+
+    /// Returns its address in the network.
+    pub fn address(&self) -> Ipv4Addr {
+        self.enrollment.address()
+    }
+
+    /// Brings its tunnel up and waits for the first handshake. `hub` stands in for the hub's public address.
+    pub async fn connect(self, hub: Option<&HubEndpoint>) -> Result<Connected, AgentError> {
+        let tunnel = tunnel::up(&self.identity, &self.enrollment, hub).await?;
+        tunnel::wait_for_hub(&tunnel).await?;
+        Ok(Connected { enrolled: self, tunnel })
+    }
+}
+
+/// A device that is in the network.
+#[derive(Debug)]
+pub struct Connected {
+    enrolled: Enrolled,
+    tunnel: DeviceTunnel,
+}
+
+impl Connected {
+    /// Serves its terminal on port 7681 of its address until the process drains: then it takes no new
+    /// session and the open ones may go on until the hard stop.
+    pub fn serve(self, terminal: TerminalSettings, shutdown: &Shutdown) -> Result<RunningDevice, AgentError> {
+        let Self { enrolled, tunnel } = self;
+        let listener = tunnel.listen(terminal::PORT)?;
+        let (drain, stop) = (shutdown.token(), shutdown.hard_token().child_token());
+        let (id, address) = (enrolled.id().clone(), enrolled.address());
+        let span = tracing::info_span!("device", device.id = %id);
+        let serving = Terminal::new(terminal).serve(listener, drain, stop.clone());
+        let task = async move {
+            serving.await;
+            tunnel.close().await;
+            drop(enrolled.state); // no other process had the state directory until now
+        };
+        Ok(RunningDevice {
+            id,
+            address,
+            stop,
+            task: shutdown.spawn(task.instrument(span)),
+        })
+    }
+}
+
+/// A device that serves. Dropping the handle changes nothing: the task belongs to the process.
+#[derive(Debug)]
+pub struct RunningDevice {
+    id: DeviceId,
+    address: Ipv4Addr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl RunningDevice {
+    /// Returns its name.
+    pub fn id(&self) -> &DeviceId {
+        &self.id
+    }
+
+    /// Returns its address in the network.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Ends its sessions and its tunnel, and waits until they are gone.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "A device ended by a panic");
+        }
+    }
+}
+
+/// All that a device needs to come up by itself.
+#[derive(Debug, Clone)]
+pub struct DeviceSettings {
+    /// Its name.
+    pub id: DeviceId,
+    /// Where it keeps its identity.
+    pub state_directory: PathBuf,
+    /// Where it enrolls.
+    pub enroll: EnrollSettings,
+    /// What stands in for the hub's public address.
+    pub hub_endpoint: Option<HubEndpoint>,
+    /// How it serves its terminal.
+    pub terminal: TerminalSettings,
+}
+
+/// All steps in one.
+pub async fn start(settings: DeviceSettings, shutdown: &Shutdown) -> Result<RunningDevice, AgentError> {
+    let device = Device::prepare(settings.state_directory, Some(settings.id)).await?;
+    let enrolled = device.enroll(&settings.enroll).await?;
+    let connected = enrolled.connect(settings.hub_endpoint.as_ref()).await?;
+    connected.serve(settings.terminal, shutdown)
+}

@@ -1,0 +1,21 @@
+//! The device's side of every contract: identity, enrollment, tunnel and terminal.
+//!
+//! * [`agent`] puts the steps together; [`agent::Device`] is where to begin.
+//! * [`state`] and [`identity`]: the keys, in a directory that survives a power cut.
+//! * [`enroll`]: the request to the bridge and the check of its answer.
+//! * [`tunnel`]: WireGuard inside this process.
+//! * [`terminal`]: a shell in ttyd's protocol.
+//! * [`status`]: what a device knows about itself.
+//! * [`config`]: what the `iot-device` program is told.
+#![warn(missing_docs)]
+
+pub mod agent;
+pub mod config;
+pub mod enroll;
+pub mod identity;
+pub mod state;
+pub mod status;
+pub mod terminal;
+pub mod tunnel;
+
+mod x509;

@@ -1,0 +1,4 @@
+//! The other systems, by product.
+
+pub mod step_ca;
+pub mod wireguard;

@@ -1,0 +1,284 @@
+//! step-ca 0.30 as [`CertificateAuthority`].
+//!
+//! What it is like: it spends a one-time token before it looks at the rest of a request, refuses tokens that are
+//! older than its own start, and signs before it stores. So every try gets a new token, bound to the one CSR, and a
+//! 401 is tried once more. Product words (provisioner, one-time token) stay in here.
+
+mod one_time_token;
+mod trust;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use common::chassis::http_client;
+use common::domain::{CertificateIntent, Clock, System, Timestamp};
+use reqwest::{Client, Response, StatusCode};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use url::Url;
+use x509_parser::num_bigint::BigUint;
+
+use self::one_time_token::Minter;
+pub use self::one_time_token::ProvisionerKey;
+use self::trust::Pinned;
+pub use self::trust::RootFingerprint;
+use crate::ports::{BoxedError, CertificateAuthority, SignedChain, UpstreamError};
+
+/// Largest answer that is read, in bytes: a chain, or a revocation list of some ten thousand entries.
+const MAX_ANSWER: usize = 1024 * 1024;
+/// For how long a revocation list is handed out without asking again.
+const CRL_MAX_AGE: time::Duration = time::Duration::seconds(60);
+
+/// How to reach a step-ca.
+#[derive(Debug)]
+pub struct StepCaOptions {
+    /// Its address, `https`.
+    pub url: Url,
+    /// Its roots; several during a rotation, the first one is asked for first.
+    pub fingerprints: Vec<RootFingerprint>,
+    /// The name of the provisioner that may sign for devices.
+    pub provisioner: String,
+    /// That provisioner's private key.
+    pub key: ProvisionerKey,
+}
+
+/// A step-ca. The connection is made, and its root checked, when it is needed first.
+pub struct StepCa {
+    url: Url,
+    fingerprints: Vec<RootFingerprint>,
+    minter: Minter,
+    clock: Arc<dyn Clock>,
+    pinned: Mutex<Option<Arc<Pinned>>>,
+    crl: Mutex<Option<(Timestamp, Vec<u8>)>>,
+}
+
+/// The part of the answer to `/1.0/sign` that matters: leaf first, no root.
+#[derive(Deserialize)]
+struct SignAnswer {
+    #[serde(rename = "certChain")]
+    chain: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    message: String,
+}
+
+/// What it answered instead of what was asked for; for the log only.
+#[derive(Debug, thiserror::Error)]
+#[error("step-ca answered {0}")]
+struct Answered(StatusCode);
+
+impl StepCa {
+    /// Speaks to a step-ca.
+    pub fn new(options: StepCaOptions, clock: Arc<dyn Clock>) -> Self {
+        let StepCaOptions {
+            url,
+            fingerprints,
+            provisioner,
+            key,
+        } = options;
+        let minter = Minter::new(key, provisioner, &url);
+        Self {
+            url,
+            fingerprints,
+            minter,
+            clock,
+            pinned: Mutex::default(),
+            crl: Mutex::default(),
+        }
+    }
+
+    async fn pinned(&self) -> Result<Arc<Pinned>, UpstreamError> {
+        let mut pinned = self.pinned.lock().await;
+        if let Some(pinned) = pinned.as_ref() {
+            return Ok(Arc::clone(pinned));
+        }
+        let fresh = Arc::new(trust::pin(&self.url, &self.fingerprints).await?);
+        *pinned = Some(Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
+    async fn client(&self) -> Result<Client, UpstreamError> {
+        Ok(self.pinned().await?.client.clone())
+    }
+
+    /// Posts a body that is made anew for every try. A 401 may only mean that the authority was restarted after the
+    /// token was made, so it is tried once more.
+    async fn post(&self, path: &str, body: impl Fn() -> serde_json::Value) -> Result<Response, UpstreamError> {
+        let client = self.client().await?;
+        let url = trust::endpoint(&self.url, path);
+        for _ in 0..2 {
+            let response = client
+                .post(url.clone())
+                .json(&body())
+                .send()
+                .await
+                .map_err(unavailable)?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+        }
+        // Our key, our clock or our provisioner: nothing that the device could do.
+        Err(UpstreamError::unexpected(
+            System::CertificateAuthority,
+            Answered(StatusCode::UNAUTHORIZED),
+        ))
+    }
+
+    async fn fetch_crl(&self) -> Result<Option<Vec<u8>>, UpstreamError> {
+        let response = self
+            .client()
+            .await?
+            .get(trust::endpoint(&self.url, "1.0/crl"))
+            .send()
+            .await
+            .map_err(unavailable)?;
+        match response.status() {
+            StatusCode::OK => Ok(Some(read(response).await?)),
+            StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED => Ok(None), // switched off
+            status => Err(refusal(status)),
+        }
+    }
+}
+
+impl std::fmt::Debug for StepCa {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("StepCa")
+            .field("url", &self.url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl CertificateAuthority for StepCa {
+    async fn sign(&self, intent: &CertificateIntent) -> Result<SignedChain, UpstreamError> {
+        let csr = pem_rfc7468::encode_string("CERTIFICATE REQUEST", pem_rfc7468::LineEnding::LF, &intent.csr_der)
+            .map_err(|error| UpstreamError::refused(System::CertificateAuthority, error))?;
+        let response = self
+            .post("1.0/sign", || {
+                let token = self
+                    .minter
+                    .for_signing(&intent.device_id, &intent.csr_der, self.clock.now());
+                serde_json::json!({ "csr": csr, "ott": token })
+            })
+            .await?;
+        if response.status() != StatusCode::CREATED {
+            return Err(refusal(response.status()));
+        }
+        let answer: SignAnswer = serde_json::from_slice(&read(response).await?).map_err(unexpected)?;
+        Ok(SignedChain {
+            pem: answer.chain.concat(),
+        })
+    }
+
+    async fn revoke(&self, serial: &str) -> Result<(), UpstreamError> {
+        let serial = BigUint::parse_bytes(serial.as_bytes(), 16)
+            .ok_or_else(|| UpstreamError::refused(System::CertificateAuthority, "the serial number is not hex"))?
+            .to_string();
+        let response = self
+            .post("1.0/revoke", || {
+                let token = self.minter.for_revoking(&serial, self.clock.now());
+                // 5 is cessationOfOperation (RFC 5280 §5.3.1); without `passive` it answers 501.
+                serde_json::json!({ "serial": serial, "ott": token, "reasonCode": 5, "passive": true })
+            })
+            .await?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            StatusCode::BAD_REQUEST => {
+                let answer: ErrorAnswer = serde_json::from_slice(&read(response).await?).map_err(unexpected)?;
+                let is_done = answer.message.contains("already") && answer.message.contains("revoked");
+                if is_done {
+                    Ok(())
+                } else {
+                    Err(refusal(StatusCode::BAD_REQUEST))
+                }
+            }
+            status => Err(refusal(status)),
+        }
+    }
+
+    async fn roots(&self) -> Result<String, UpstreamError> {
+        Ok(self.pinned().await?.roots_pem.clone())
+    }
+
+    async fn crl(&self) -> Result<Option<Vec<u8>>, UpstreamError> {
+        let mut cached = self.crl.lock().await;
+        let now = self.clock.now();
+        match cached.as_ref() {
+            Some((at, der)) if now - *at < CRL_MAX_AGE => Ok(Some(der.clone())),
+            Some(_) | None => {
+                let fresh = self.fetch_crl().await?;
+                *cached = fresh.clone().map(|der| (now, der));
+                Ok(fresh)
+            }
+        }
+    }
+
+    async fn health(&self) -> Result<(), UpstreamError> {
+        let response = self
+            .client()
+            .await?
+            .get(trust::endpoint(&self.url, "health"))
+            .send()
+            .await
+            .map_err(unavailable)?;
+        if response.status() == StatusCode::OK {
+            Ok(())
+        } else {
+            Err(refusal(response.status()))
+        }
+    }
+}
+
+/// A client error is an answer about us; anything else may pass.
+fn refusal(status: StatusCode) -> UpstreamError {
+    let ca = System::CertificateAuthority;
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => UpstreamError::refused(ca, Answered(status)),
+        StatusCode::TOO_MANY_REQUESTS => UpstreamError::unavailable(ca, Answered(status)),
+        status if status.is_server_error() => UpstreamError::unavailable(ca, Answered(status)),
+        status => UpstreamError::unexpected(ca, Answered(status)),
+    }
+}
+
+async fn read(response: Response) -> Result<Vec<u8>, UpstreamError> {
+    let body = http_client::read_limited(response, MAX_ANSWER)
+        .await
+        .map_err(unavailable)?;
+    Ok(body.to_vec())
+}
+
+fn unavailable(error: impl Into<BoxedError>) -> UpstreamError {
+    UpstreamError::unavailable(System::CertificateAuthority, error)
+}
+
+fn unexpected(error: impl Into<BoxedError>) -> UpstreamError {
+    UpstreamError::unexpected(System::CertificateAuthority, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_answers_decides_whether_to_try_again() {
+        for (status, is_passing) in [
+            (400, false),
+            (403, false),
+            (404, false),
+            (301, false),
+            (429, true),
+            (500, true),
+            (503, true),
+        ] {
+            let error = refusal(StatusCode::from_u16(status).unwrap());
+            assert_eq!(
+                matches!(error, UpstreamError::Unavailable { .. }),
+                is_passing,
+                "{status}"
+            );
+        }
+    }
+}

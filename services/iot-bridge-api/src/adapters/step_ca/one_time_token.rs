@@ -1,0 +1,215 @@
+//! step-ca's one-time tokens: a JWT (RFC 7519) that allows one thing once, signed with the provisioner's key.
+
+use aws_lc_rs::rand::{self, SystemRandom};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use common::domain::{DeviceId, Digest, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use url::Url;
+
+/// How long a token is good: what smallstep's own client uses.
+const LIFETIME_SECONDS: i64 = 300;
+
+/// A JWK provisioner's private key (P-256), and the name that step-ca finds its public half by.
+pub struct ProvisionerKey {
+    key: EcdsaKeyPair,
+    kid: String,
+}
+
+/// A private JWK (RFC 7517, RFC 7518 §6.2); what else it says does not matter.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    crv: String,
+    x: String,
+    y: String,
+    d: String,
+    kid: Option<String>,
+}
+
+impl ProvisionerKey {
+    /// Reads a private JWK; none when it is another kind of key, or its halves do not belong together.
+    pub fn from_jwk(json: &[u8]) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_slice(json).ok()?;
+        if jwk.kty != "EC" || jwk.crv != "P-256" {
+            return None;
+        }
+        let [x, y, d] = [&jwk.x, &jwk.y, &jwk.d].map(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let point = [&[4][..], &x?, &y?].concat();
+        let key = EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &d?, &point).ok()?;
+        Some(Self {
+            key,
+            kid: jwk.kid.unwrap_or_else(|| thumbprint(&jwk.x, &jwk.y)),
+        })
+    }
+}
+
+impl std::fmt::Debug for ProvisionerKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ProvisionerKey")
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// RFC 7638, which step-ca uses as key id.
+fn thumbprint(x: &str, y: &str) -> String {
+    let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+    URL_SAFE_NO_PAD.encode(Digest::of(canonical.as_bytes()).0)
+}
+
+/// Makes tokens.
+pub(super) struct Minter {
+    key: ProvisionerKey,
+    provisioner: String,
+    base: String,
+}
+
+impl Minter {
+    /// Speaks for a provisioner of the authority at this address.
+    pub(super) fn new(key: ProvisionerKey, provisioner: String, url: &Url) -> Self {
+        Self {
+            key,
+            provisioner,
+            base: url.as_str().trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// Allows one certificate for these names and this one request, which only `cnf` binds.
+    pub(super) fn for_signing(&self, id: &DeviceId, csr_der: &[u8], now: Timestamp) -> String {
+        let fingerprint = URL_SAFE_NO_PAD.encode(Digest::of(csr_der).0);
+        let mut claims = self.claims("1.0/sign", id.as_str(), now);
+        claims["sans"] = json!([id.as_str()]);
+        claims["cnf"] = json!({ "x5rt#S256": fingerprint });
+        self.sign(&claims)
+    }
+
+    /// Allows to revoke one serial number (decimal).
+    pub(super) fn for_revoking(&self, serial: &str, now: Timestamp) -> String {
+        self.sign(&self.claims("1.0/revoke", serial, now))
+    }
+
+    fn claims(&self, path: &str, subject: &str, now: Timestamp) -> Value {
+        let now = now.unix_timestamp();
+        json!({
+            "iss": self.provisioner,
+            "aud": format!("{}/{path}", self.base),
+            "sub": subject,
+            "iat": now,
+            "nbf": now,
+            "exp": now + LIFETIME_SECONDS,
+            "jti": random_id(),
+        })
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let header = json!({ "alg": "ES256", "kid": self.key.kid, "typ": "JWT" });
+        let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+        let signed = format!("{}.{}", encode(&header), encode(claims));
+        let signature = self
+            .key
+            .key
+            .sign(&SystemRandom::new(), signed.as_bytes())
+            .expect("a P-256 key can sign");
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// 128 random bits: step-ca spends an id before it checks the signature, so nobody may guess one.
+fn random_id() -> String {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).expect("the operating system gives randomness");
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, KeyPair as _, UnparsedPublicKey};
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: Timestamp = datetime!(2026-05-01 12:00 UTC);
+    /// The key of RFC 7517 appendix A.2.
+    const JWK: &str = r#"{"kty":"EC","crv":"P-256","use":"enc","kid":"1",
+        "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+        "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        "d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}"#;
+
+    #[test]
+    fn a_token_for_signing_allows_one_request_and_its_names_only() {
+        let token = minter("https://ca.example:9000/").for_signing(&id(), b"csr", NOW);
+        let (header, claims) = verify(&token);
+
+        assert_eq!(header, json!({ "alg": "ES256", "kid": "1", "typ": "JWT" }));
+        assert_eq!(claims["iss"], "iot-bridge");
+        assert_eq!(claims["aud"], "https://ca.example:9000/1.0/sign");
+        assert_eq!(
+            (&claims["sub"], &claims["sans"]),
+            (&json!("pump-7"), &json!(["pump-7"]))
+        );
+        assert_eq!(claims["cnf"]["x5rt#S256"], URL_SAFE_NO_PAD.encode(Digest::of(b"csr").0));
+        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 300);
+        assert_eq!(claims["nbf"], claims["iat"]);
+    }
+
+    #[test]
+    fn a_token_for_revoking_is_for_the_serial_and_has_no_names() {
+        let (_, claims) = verify(&minter("https://ca.example").for_revoking("7982", NOW));
+
+        assert_eq!(claims["aud"], "https://ca.example/1.0/revoke");
+        assert_eq!(claims["sub"], "7982");
+        assert!(claims.get("sans").is_none());
+    }
+
+    #[test]
+    fn two_tokens_have_different_random_ids() {
+        let minter = minter("https://ca.example");
+        let ids = [(); 2].map(|()| verify(&minter.for_signing(&id(), b"csr", NOW)).1["jti"].clone());
+
+        assert_ne!(ids[0], ids[1]);
+        assert_eq!(URL_SAFE_NO_PAD.decode(ids[0].as_str().unwrap()).unwrap().len(), 16);
+    }
+
+    #[test]
+    fn a_key_without_a_name_is_called_by_its_thumbprint() {
+        let key = ProvisionerKey::from_jwk(JWK.replace(r#""kid":"1","#, "").as_bytes()).unwrap();
+        assert_eq!(key.kid, "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s");
+    }
+
+    #[test]
+    fn what_is_no_private_p256_key_is_refused() {
+        for bad in [
+            "",
+            "{}",
+            &JWK.replace("P-256", "P-384"),
+            &JWK.replace("\"d\"", "\"e\""),
+            &JWK.replace("870MB", "870MC"),
+        ] {
+            assert!(ProvisionerKey::from_jwk(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    fn id() -> DeviceId {
+        DeviceId::parse("pump-7").unwrap()
+    }
+
+    fn minter(url: &str) -> Minter {
+        let key = ProvisionerKey::from_jwk(JWK.as_bytes()).unwrap();
+        Minter::new(key, "iot-bridge".to_owned(), &url.parse().unwrap())
+    }
+
+    fn verify(token: &str) -> (Value, Value) {
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let (header, claims) = signed.split_once('.').unwrap();
+        let key = ProvisionerKey::from_jwk(JWK.as_bytes()).unwrap().key;
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref().to_vec());
+        key.verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap())
+            .unwrap();
+        let decode = |part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+        (decode(header), decode(claims))
+    }
+}

@@ -1,0 +1,84 @@
+//! The hub of `crates/wireguard`, whichever it is, as [`VpnGateway`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use common::domain::{System, VpnAddress, VpnNetwork, WireguardKey};
+use wireguard::{Hub, HubError, PeerConfig, PeerStatus};
+
+use crate::ports::{MemberStatus, UpstreamError, VpnGateway, VpnMember};
+
+/// A WireGuard hub.
+pub struct WireguardHub {
+    hub: Arc<dyn Hub>,
+    range: VpnNetwork,
+}
+
+impl WireguardHub {
+    /// Speaks to a hub; `range` tells which addresses a device may have.
+    pub fn new(hub: Arc<dyn Hub>, range: VpnNetwork) -> Self {
+        Self { hub, range }
+    }
+
+    fn status(&self, peer: PeerStatus) -> MemberStatus {
+        MemberStatus {
+            key: peer.key,
+            address: self.only_address(&peer),
+            last_handshake_at: peer.last_handshake,
+            endpoint: peer.endpoint.map(|endpoint| endpoint.to_string()),
+            received_bytes: peer.received_bytes,
+            sent_bytes: peer.sent_bytes,
+        }
+    }
+
+    fn only_address(&self, peer: &PeerStatus) -> Option<VpnAddress> {
+        let [ipnet::IpNet::V4(net)] = peer.allowed_addresses.as_slice() else {
+            return None;
+        };
+        (net.prefix_len() == 32)
+            .then(|| self.range.device_address(net.addr()))
+            .flatten()
+    }
+}
+
+#[async_trait]
+impl VpnGateway for WireguardHub {
+    async fn identity(&self) -> Result<WireguardKey, UpstreamError> {
+        self.hub.identity().await.map_err(upstream)
+    }
+
+    async fn ensure_members(&self, members: &[VpnMember]) -> Result<(), UpstreamError> {
+        let peers: Vec<_> = members
+            .iter()
+            .map(|member| PeerConfig::new(member.key, member.address))
+            .collect();
+        self.hub.ensure_peers(&peers).await.map_err(upstream)
+    }
+
+    async fn remove_members(&self, keys: &[WireguardKey]) -> Result<(), UpstreamError> {
+        self.hub.remove_peers(keys).await.map_err(upstream)
+    }
+
+    async fn members(&self) -> Result<Vec<MemberStatus>, UpstreamError> {
+        let peers = self.hub.peers().await.map_err(upstream)?;
+        Ok(peers.into_iter().map(|peer| self.status(peer)).collect())
+    }
+}
+
+impl std::fmt::Debug for WireguardHub {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("WireguardHub")
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}
+
+fn upstream(error: HubError) -> UpstreamError {
+    match error {
+        HubError::Unavailable { source } => UpstreamError::unavailable(System::Vpn, source),
+        HubError::NotApplied { .. } => UpstreamError::unavailable(System::Vpn, error),
+        HubError::WrongIdentity { .. } => UpstreamError::unexpected(System::Vpn, error),
+        HubError::AddressTaken { .. } | HubError::InvalidPeer { .. } => UpstreamError::refused(System::Vpn, error),
+    }
+}

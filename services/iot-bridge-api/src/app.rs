@@ -1,0 +1,22 @@
+//! The use cases: the order of steps, the rules, the typed errors. No HTTP, no SQL, no product.
+
+pub mod certificate;
+pub mod csr;
+pub mod enrollment;
+pub mod token_secret;
+
+pub mod decommission;
+pub mod fleet;
+pub mod tokens;
+
+pub mod jobs;
+pub mod observe;
+pub mod reconcile;
+
+pub mod alignment;
+mod authority;
+mod network;
+mod turns;
+
+pub use authority::Authority;
+pub use network::Network;

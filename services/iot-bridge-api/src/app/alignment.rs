@@ -1,0 +1,208 @@
+//! The one mechanism: bringing one system in line with what the database says of one device, now.
+//!
+//! What is to be done follows from the record as it is at this moment, not from the order that led here: an order
+//! may be late, the record is not.
+
+use std::sync::Arc;
+
+use common::domain::{
+    Actor, AdmitError, DeviceDirectory, DeviceId, DeviceRegistry, DeviceState, DeviceView, RegistryError, StoreError,
+    System,
+};
+
+use super::enrollment::{EnrollError, Enrollment};
+use super::reconcile::Reconciler;
+use super::{Authority, Network};
+use crate::ports::UpstreamError;
+
+/// Brings systems in line.
+pub struct Alignment {
+    directory: Arc<dyn DeviceDirectory>,
+    registry: Arc<dyn DeviceRegistry>,
+    authority: Arc<Authority>,
+    network: Arc<Network>,
+    enrollment: Arc<Enrollment>,
+    reconciler: Arc<Reconciler>,
+}
+
+/// What [`Alignment`] is built from.
+pub struct AlignmentParts {
+    /// Where devices are read.
+    pub directory: Arc<dyn DeviceDirectory>,
+    /// Where what was revoked is known.
+    pub registry: Arc<dyn DeviceRegistry>,
+    /// Who revokes.
+    pub authority: Arc<Authority>,
+    /// Where devices are members.
+    pub network: Arc<Network>,
+    /// Who finishes an enrollment that stopped half way.
+    pub enrollment: Arc<Enrollment>,
+    /// Who finds a peer whose key is not on record any more.
+    pub reconciler: Arc<Reconciler>,
+}
+
+/// What a system said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aligned {
+    /// It knows the device as the database does.
+    Ensured,
+    /// It does not know the device any more.
+    Removed,
+    /// Every certificate is revoked.
+    Revoked,
+    /// There was nothing to do.
+    Nothing,
+}
+
+impl Aligned {
+    /// Returns the word that people see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ensured => "ensured",
+            Self::Removed => "removed",
+            Self::Revoked => "revoked",
+            Self::Nothing => "nothing-to-do",
+        }
+    }
+}
+
+/// Why a system is not in line.
+#[derive(Debug, thiserror::Error)]
+pub enum AlignError {
+    /// The other system.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// Our own database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AlignError {
+    /// Returns fixed words for the job's record.
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::Upstream(UpstreamError::Unavailable { .. }) => "did not answer",
+            Self::Upstream(UpstreamError::Refused { .. }) => "refused",
+            Self::Upstream(UpstreamError::Unexpected { .. }) => "gave an answer that is not believed",
+            Self::Store(_) => "the database did not answer",
+        }
+    }
+}
+
+impl Alignment {
+    /// Prepares the mechanism.
+    pub fn new(parts: AlignmentParts) -> Self {
+        let AlignmentParts {
+            directory,
+            registry,
+            authority,
+            network,
+            enrollment,
+            reconciler,
+        } = parts;
+        Self {
+            directory,
+            registry,
+            authority,
+            network,
+            enrollment,
+            reconciler,
+        }
+    }
+
+    /// Brings one system in line for one device; repeatable.
+    pub async fn align(&self, id: &DeviceId, system: System) -> Result<Aligned, AlignError> {
+        let Some(view) = self.directory.view(id).await? else {
+            return Ok(Aligned::Nothing);
+        };
+        match system {
+            System::Vpn => self.align_network(&view).await,
+            System::CertificateAuthority => self.align_authority(&view).await,
+            // Their adapters are not part of this program yet, so nobody orders this.
+            System::DevicePlatform | System::UpdateServer | System::MetricsStore => Ok(Aligned::Nothing),
+        }
+    }
+
+    async fn align_network(&self, view: &DeviceView) -> Result<Aligned, AlignError> {
+        let device = &view.device;
+        let is_certified = view
+            .certificate
+            .as_ref()
+            .is_some_and(|certificate| certificate.issued.is_some());
+        match device.state {
+            DeviceState::Admitted if is_certified => finish(self.enrollment.join(device).await.map(drop)),
+            // It enrolls again: the key that it had is a stranger on the hub now.
+            DeviceState::Admitted => Ok(self.reconciler.sweep().await.map(|_swept| Aligned::Removed)?),
+            DeviceState::Enrolled => {
+                let member = self.network.member(device).ok_or(StoreError::Corrupt {
+                    column: "device.address",
+                })?;
+                self.network.ensure(member).await?;
+                Ok(Aligned::Ensured)
+            }
+            DeviceState::Quarantined | DeviceState::Retired => self.leave_network(view).await,
+        }
+    }
+
+    async fn leave_network(&self, view: &DeviceView) -> Result<Aligned, AlignError> {
+        match view.device.wireguard_key {
+            Some(key) => self.network.remove(&[key]).await?,
+            // Whatever key it had, it is a stranger on the hub now.
+            None => self.reconciler.sweep().await.map(drop)?,
+        }
+        Ok(Aligned::Removed)
+    }
+
+    async fn align_authority(&self, view: &DeviceView) -> Result<Aligned, AlignError> {
+        match view.device.state {
+            DeviceState::Admitted => match &view.certificate {
+                Some(certificate) if certificate.issued.is_none() => {
+                    finish(self.enrollment.certificate(&certificate.intent, None).await.map(drop))
+                }
+                Some(_) | None => Ok(Aligned::Nothing),
+            },
+            // What a newer enrollment took away is shut out by every door of ours; the directory does not list it
+            // for revocation at the authority, where it ends with its validity.
+            DeviceState::Enrolled | DeviceState::Quarantined => Ok(Aligned::Nothing),
+            DeviceState::Retired => self.revoke_all(&view.device.id).await,
+        }
+    }
+
+    async fn revoke_all(&self, id: &DeviceId) -> Result<Aligned, AlignError> {
+        let retired = match self.registry.retire(id, &Actor::Bridge, &[]).await {
+            Ok(retired) => retired,
+            Err(RegistryError::Unknown | RegistryError::WrongState(_)) => return Ok(Aligned::Nothing),
+            Err(RegistryError::Store(error)) => return Err(error.into()),
+        };
+        for issued in retired
+            .certificates
+            .iter()
+            .filter_map(|certificate| certificate.issued.as_ref())
+        {
+            self.authority.revoke(&issued.serial).await?;
+        }
+        Ok(Aligned::Revoked)
+    }
+}
+
+/// A step of an enrollment that the rules forbid by now is not a failure: somebody else decided.
+fn finish(step: Result<(), EnrollError>) -> Result<Aligned, AlignError> {
+    match step {
+        Ok(()) => Ok(Aligned::Ensured),
+        Err(EnrollError::Upstream(error)) => Err(error.into()),
+        Err(EnrollError::Admit(AdmitError::Store(error))) => Err(error.into()),
+        Err(EnrollError::Admit(_) | EnrollError::Csr(_) | EnrollError::WireguardKeyInvalid) => Ok(Aligned::Nothing),
+    }
+}
+
+impl std::fmt::Debug for Alignment {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Alignment")
+    }
+}
+
+impl std::fmt::Debug for AlignmentParts {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("AlignmentParts")
+    }
+}

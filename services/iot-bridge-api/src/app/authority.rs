@@ -1,0 +1,75 @@
+//! The certificate authority as the use cases see it: with a deadline, and believed only after a check.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::domain::{CertificateIntent, Clock, Digest, IssuedCertificate, System};
+
+use super::certificate;
+use crate::ports::{CertificateAuthority, UpstreamError};
+
+/// What the authority gets for one answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Has certificates signed and checks what comes back.
+pub struct Authority {
+    ca: Arc<dyn CertificateAuthority>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Authority {
+    /// Puts the check in front of an authority.
+    pub fn new(ca: Arc<dyn CertificateAuthority>, clock: Arc<dyn Clock>) -> Self {
+        Self { ca, clock }
+    }
+
+    /// Has an intent signed. What is returned is what was asked for, up to a pinned root.
+    pub(super) async fn issue(&self, intent: &CertificateIntent) -> Result<IssuedCertificate, UpstreamError> {
+        let chain = within_deadline(self.ca.sign(intent)).await?;
+        let roots = self.roots().await?;
+        certificate::verify(intent, &chain, &roots, self.clock.now()).map_err(|error| {
+            tracing::error!(device.id = %intent.device_id, %error, "The authority signed something else than it was asked");
+            UpstreamError::unexpected(System::CertificateAuthority, error)
+        })
+    }
+
+    /// Takes a certificate back.
+    pub(super) async fn revoke(&self, serial: &str) -> Result<(), UpstreamError> {
+        within_deadline(self.ca.revoke(serial)).await
+    }
+
+    /// Returns the pinned roots, PEM.
+    pub async fn roots(&self) -> Result<String, UpstreamError> {
+        within_deadline(self.ca.roots()).await
+    }
+
+    /// Returns the revocation list, DER.
+    pub async fn crl(&self) -> Result<Option<Vec<u8>>, UpstreamError> {
+        within_deadline(self.ca.crl()).await
+    }
+
+    /// Asks whether it could sign now.
+    pub async fn health(&self) -> Result<(), UpstreamError> {
+        within_deadline(self.ca.health()).await
+    }
+
+    /// Whether a key belongs to the authority itself. An authority that is away blocks nothing: it cannot sign
+    /// such a key either, and the question is asked again before it does.
+    pub(super) async fn owns_key(&self, key: &Digest) -> bool {
+        let Ok(roots) = self.roots().await else {
+            return false;
+        };
+        certificate::key_digests(&roots).is_ok_and(|keys| keys.contains(key))
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Authority")
+    }
+}
+
+async fn within_deadline<T>(answer: impl Future<Output = Result<T, UpstreamError>>) -> Result<T, UpstreamError> {
+    let answer = tokio::time::timeout(DEADLINE, answer).await;
+    answer.unwrap_or_else(|elapsed| Err(UpstreamError::unavailable(System::CertificateAuthority, elapsed)))
+}

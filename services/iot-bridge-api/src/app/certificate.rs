@@ -1,0 +1,254 @@
+//! Whether a certificate that came back is the one that was asked for. Nothing an authority answers is believed
+//! before this says so.
+//!
+//! The profile is RFC 5280's, as strict as a device's leaf can be: one name, client authentication, no authority.
+
+use common::domain::{CertificateIntent, DeviceId, Digest, IssuedCertificate, Timestamp};
+use pem_rfc7468::LineEnding;
+use time::{Duration, OffsetDateTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::OID_X509_COMMON_NAME;
+use x509_parser::prelude::FromDer;
+
+use crate::ports::SignedChain;
+
+const LABEL: &str = "CERTIFICATE";
+/// How far an authority's clock may be ahead of ours.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
+/// Longest lifetime that is believed; step-ca gives 24 hours if nobody says otherwise.
+pub const MAX_LIFETIME: Duration = Duration::days(366);
+/// Longest chain between leaf and root.
+const MAX_INTERMEDIATES: usize = 4;
+/// Longest serial number, in bytes (RFC 5280 §4.1.2.2).
+const MAX_SERIAL_LENGTH: usize = 20;
+
+/// What is wrong with a certificate; an alarm, for the log only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate is not the one that was asked for: {0}")]
+pub struct BadCertificate(&'static str);
+
+/// Believes a chain that was signed for this intent, or says what is wrong with it. `roots_pem` are the pinned
+/// roots.
+pub fn verify(
+    intent: &CertificateIntent,
+    chain: &SignedChain,
+    roots_pem: &str,
+    now: Timestamp,
+) -> Result<IssuedCertificate, BadCertificate> {
+    let chain = decode_pem(&chain.pem)?;
+    let roots = decode_pem(roots_pem)?;
+    let Some((leaf_der, intermediates_der)) = chain.split_first() else {
+        return Err(BadCertificate("there is none"));
+    };
+    if intermediates_der.len() > MAX_INTERMEDIATES {
+        return Err(BadCertificate("the chain is too long"));
+    }
+    let leaf = parse(leaf_der)?;
+    check_leaf(&leaf, intent, now)?;
+
+    let mut issuers = intermediates_der.to_vec();
+    issuers.push(check_chain(&leaf, intermediates_der, &roots, now)?);
+    Ok(IssuedCertificate {
+        serial: serial_hex(&leaf)?,
+        leaf_pem: encode_pem(leaf_der),
+        ca_chain_pem: issuers.iter().map(|der| encode_pem(der)).collect(),
+        intermediates: u8::try_from(intermediates_der.len()).expect("there are at most four"),
+        not_before: timestamp(leaf.validity().not_before.timestamp())?,
+        not_after: timestamp(leaf.validity().not_after.timestamp())?,
+    })
+}
+
+/// Returns the key digests of certificates in PEM: keys that no device may have.
+pub fn key_digests(pem: &str) -> Result<Vec<Digest>, BadCertificate> {
+    decode_pem(pem)?
+        .iter()
+        .map(|der| parse(der).map(|parsed| Digest::of(parsed.public_key().raw)))
+        .collect()
+}
+
+fn check_leaf(leaf: &X509Certificate<'_>, intent: &CertificateIntent, now: Timestamp) -> Result<(), BadCertificate> {
+    if Digest::of(leaf.public_key().raw) != intent.key_digest {
+        return Err(BadCertificate("it is for another key"));
+    }
+    check_subject(leaf, &intent.device_id)?;
+    check_extensions(leaf, &intent.device_id)?;
+    check_validity(leaf, now)?;
+    let validity = leaf.validity();
+    if validity.not_after.timestamp() - validity.not_before.timestamp() > MAX_LIFETIME.whole_seconds() {
+        return Err(BadCertificate("it lives too long"));
+    }
+    Ok(())
+}
+
+fn check_subject(leaf: &X509Certificate<'_>, id: &DeviceId) -> Result<(), BadCertificate> {
+    let mut attributes = leaf.subject().iter_attributes();
+    match (attributes.next(), attributes.next()) {
+        (Some(name), None)
+            if *name.attr_type() == OID_X509_COMMON_NAME && name.as_slice() == id.as_str().as_bytes() =>
+        {
+            Ok(())
+        }
+        _ => Err(BadCertificate("its subject is not the device id alone")),
+    }
+}
+
+fn check_extensions(leaf: &X509Certificate<'_>, id: &DeviceId) -> Result<(), BadCertificate> {
+    let names = leaf
+        .subject_alternative_name()
+        .map_err(|_| BadCertificate("its names cannot be read"))?;
+    match names.map(|names| names.value.general_names.as_slice()) {
+        Some([GeneralName::DNSName(name)]) if *name == id.as_str() => {}
+        _ => return Err(BadCertificate("its alternative names are not the device id alone")),
+    }
+    if leaf
+        .basic_constraints()
+        .map_err(|_| BadCertificate("its constraints cannot be read"))?
+        .is_some_and(|it| it.value.ca)
+    {
+        return Err(BadCertificate("it is an authority"));
+    }
+    let usage = leaf
+        .extended_key_usage()
+        .map_err(|_| BadCertificate("its extended key usage cannot be read"))?;
+    let usage = usage.ok_or(BadCertificate("it has no extended key usage"))?.value;
+    let others = usage.any
+        || usage.server_auth
+        || usage.code_signing
+        || usage.email_protection
+        || usage.time_stamping
+        || usage.ocsp_signing
+        || !usage.other.is_empty();
+    if !usage.client_auth || others {
+        return Err(BadCertificate("its extended key usage is not clientAuth alone"));
+    }
+    let usage = leaf
+        .key_usage()
+        .map_err(|_| BadCertificate("its key usage cannot be read"))?;
+    if usage.is_some_and(|it| !it.value.digital_signature() || it.value.key_cert_sign() || it.value.crl_sign()) {
+        return Err(BadCertificate("its key usage is not a device's"));
+    }
+    if leaf
+        .extensions()
+        .iter()
+        .any(|extension| extension.critical && is_unknown(extension.parsed_extension()))
+    {
+        return Err(BadCertificate("it has an unknown critical extension"));
+    }
+    Ok(())
+}
+
+fn is_unknown(extension: &ParsedExtension<'_>) -> bool {
+    !matches!(
+        extension,
+        ParsedExtension::SubjectAlternativeName(_)
+            | ParsedExtension::BasicConstraints(_)
+            | ParsedExtension::KeyUsage(_)
+            | ParsedExtension::ExtendedKeyUsage(_)
+    )
+}
+
+/// Follows the chain up and returns the root at its end, DER.
+fn check_chain(
+    leaf: &X509Certificate<'_>,
+    intermediates: &[Vec<u8>],
+    roots: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<Vec<u8>, BadCertificate> {
+    let intermediates = intermediates
+        .iter()
+        .map(|der| parse(der))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut child = leaf;
+    for issuer in &intermediates {
+        check_issuer(child, issuer, now)?;
+        child = issuer;
+    }
+    for der in roots {
+        if check_issuer(child, &parse(der)?, now).is_ok() {
+            return Ok(der.clone());
+        }
+    }
+    Err(BadCertificate("its chain does not end at a pinned root"))
+}
+
+fn check_issuer(
+    child: &X509Certificate<'_>,
+    issuer: &X509Certificate<'_>,
+    now: Timestamp,
+) -> Result<(), BadCertificate> {
+    check_validity(issuer, now)?;
+    let is_authority = issuer.basic_constraints().ok().flatten().is_some_and(|it| it.value.ca);
+    let may_sign = issuer
+        .key_usage()
+        .is_ok_and(|usage| usage.is_none_or(|it| it.value.key_cert_sign()));
+    if !is_authority || !may_sign {
+        return Err(BadCertificate("an issuer of the chain is no authority"));
+    }
+    if child.issuer().as_raw() != issuer.subject().as_raw() {
+        return Err(BadCertificate("the chain is not in order"));
+    }
+    child
+        .verify_signature(Some(issuer.public_key()))
+        .map_err(|_| BadCertificate("a signature of the chain is wrong"))
+}
+
+fn check_validity(certificate: &X509Certificate<'_>, now: Timestamp) -> Result<(), BadCertificate> {
+    let validity = certificate.validity();
+    if validity.not_before.timestamp() > (now + CLOCK_SKEW).unix_timestamp() {
+        return Err(BadCertificate("it is not valid yet"));
+    }
+    if validity.not_after.timestamp() <= now.unix_timestamp() {
+        return Err(BadCertificate("it has expired"));
+    }
+    Ok(())
+}
+
+fn serial_hex(leaf: &X509Certificate<'_>) -> Result<String, BadCertificate> {
+    let serial = &leaf.tbs_certificate.serial;
+    if serial.bits() == 0 || leaf.raw_serial().len() > MAX_SERIAL_LENGTH || leaf.raw_serial().first() >= Some(&0x80) {
+        return Err(BadCertificate(
+            "its serial number is not a positive number of at most 20 bytes",
+        ));
+    }
+    Ok(format!("{serial:x}"))
+}
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, BadCertificate> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        Ok(_) | Err(_) => Err(BadCertificate("it is not X.509 in DER")),
+    }
+}
+
+/// Reads PEM blocks that follow each other with nothing but line breaks between.
+fn decode_pem(pem: &str) -> Result<Vec<Vec<u8>>, BadCertificate> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let mut rest = pem.trim();
+    let mut blocks = Vec::new();
+    while !rest.is_empty() {
+        let (body, after) = rest.split_once(END).ok_or(BadCertificate("it is not PEM"))?;
+        let block = format!("{body}{END}");
+        if !block.starts_with("-----BEGIN ") {
+            return Err(BadCertificate("it is not PEM"));
+        }
+        let (label, der) = pem_rfc7468::decode_vec(block.as_bytes()).map_err(|_| BadCertificate("it is not PEM"))?;
+        if label != LABEL {
+            return Err(BadCertificate("it is not a certificate"));
+        }
+        blocks.push(der);
+        rest = after.trim_start();
+    }
+    Ok(blocks)
+}
+
+fn encode_pem(der: &[u8]) -> String {
+    pem_rfc7468::encode_string(LABEL, LineEnding::LF, der).expect("a certificate is shorter than a PEM block may be")
+}
+
+fn timestamp(seconds: i64) -> Result<Timestamp, BadCertificate> {
+    OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| BadCertificate("its validity is not a time"))
+}
+
+#[cfg(test)]
+mod tests;

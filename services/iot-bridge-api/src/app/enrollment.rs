@@ -1,0 +1,326 @@
+//! How a device gets its identity and its place in the network.
+//!
+//! The order is the policy: no address for a bad CSR, no certificate without a recorded intent, no network without
+//! a certificate. Every step may be repeated, so a device that lost the answer asks again and gets the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::domain::{
+    Actor, Admission, AdmitError, Application, AuditEvent, AuditTrail, CertificateIntent, Clock, Device, DeviceId,
+    DeviceRegistry, DeviceState, IssuedCertificate, RegistryError, StoreError, System, Timestamp, VpnAddress,
+    WireguardKey, WireguardPrivateKey,
+};
+
+use super::csr::{self, AcceptedCsr, CsrRejection};
+use super::token_secret::TokenDigest;
+use super::turns::Turns;
+use super::{Authority, Network};
+use crate::ports::UpstreamError;
+
+/// How long a request waits while another one enrolls the same device.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When a device that was told to wait should come back.
+const COME_BACK_AFTER: Duration = Duration::from_secs(5);
+
+/// What a device asks for; the CSR is still as it came.
+#[derive(Debug, Clone)]
+pub struct EnrollmentRequest {
+    /// The certificate signing request, PEM.
+    pub csr: String,
+    /// The device's WireGuard public key; without one the bridge makes a pair.
+    pub wireguard_key: Option<WireguardKey>,
+    /// What kind of device it says it is.
+    pub device_type: Option<String>,
+    /// What people call it.
+    pub display_name: Option<String>,
+}
+
+/// How an enrollment went on.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything is done.
+    Enrolled(Box<Enrolled>),
+    /// All that is needed is on record; this system is away, and the same request again fetches the result.
+    Waiting {
+        /// Who is away.
+        system: System,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+}
+
+/// What an enrolled device is told.
+#[derive(Debug)]
+pub struct Enrolled {
+    /// Who it is.
+    pub device_id: DeviceId,
+    /// Its certificate and the chain up to the root.
+    pub certificate: IssuedCertificate,
+    /// Its address.
+    pub address: VpnAddress,
+    /// The hub's public key.
+    pub hub_key: WireguardKey,
+    /// The hub's address in the network.
+    pub hub_address: std::net::Ipv4Addr,
+    /// The private key that the bridge made; it is nowhere else.
+    pub private_key: Option<WireguardPrivateKey>,
+    /// Whether it was told before.
+    pub repeated: bool,
+    /// Our time, for devices without a clock.
+    pub server_time: Timestamp,
+}
+
+/// Why a device is not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    /// The request for a certificate is not acceptable.
+    #[error("the CSR is not acceptable")]
+    Csr(#[from] CsrRejection),
+    /// The WireGuard key is the hub's own.
+    #[error("the WireGuard key is the hub's own")]
+    WireguardKeyInvalid,
+    /// Token, keys or record do not allow it.
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    /// Another system said no, or something that is not believed.
+    #[error(transparent)]
+    Upstream(UpstreamError),
+}
+
+impl From<StoreError> for EnrollError {
+    fn from(error: StoreError) -> Self {
+        Self::Admit(error.into())
+    }
+}
+
+/// Enrolls devices.
+pub struct Enrollment {
+    registry: Arc<dyn DeviceRegistry>,
+    audit: Arc<dyn AuditTrail>,
+    authority: Arc<Authority>,
+    network: Arc<Network>,
+    clock: Arc<dyn Clock>,
+    /// The systems that are told of an enrolled device later, by jobs.
+    told_later: Vec<System>,
+    turns: Turns,
+}
+
+/// What [`Enrollment`] is built from.
+pub struct EnrollmentParts {
+    /// Where devices are recorded.
+    pub registry: Arc<dyn DeviceRegistry>,
+    /// Where refusals are recorded.
+    pub audit: Arc<dyn AuditTrail>,
+    /// Who signs.
+    pub authority: Arc<Authority>,
+    /// Where devices become members.
+    pub network: Arc<Network>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The configured systems that are told of an enrolled device by jobs.
+    pub told_later: Vec<System>,
+}
+
+impl Enrollment {
+    /// Prepares enrollment.
+    pub fn new(parts: EnrollmentParts) -> Self {
+        let EnrollmentParts {
+            registry,
+            audit,
+            authority,
+            network,
+            clock,
+            told_later,
+        } = parts;
+        Self {
+            registry,
+            audit,
+            authority,
+            network,
+            clock,
+            told_later,
+            turns: Turns::default(),
+        }
+    }
+
+    /// Enrolls a device, or goes on where a former request for it stopped.
+    pub async fn enroll(
+        &self,
+        id: &DeviceId,
+        token: TokenDigest,
+        request: EnrollmentRequest,
+    ) -> Result<Outcome, EnrollError> {
+        let accepted = self.accept(id, &request.csr).await?;
+        let (application, private_key) = self.application(accepted, request).await?;
+        let Some(_turn) = self.turns.wait(id, PATIENCE).await else {
+            return Ok(waiting(System::CertificateAuthority));
+        };
+        let admission = self.registry.admit(id, token.as_digest(), &application).await?;
+        match self.complete(admission, private_key).await {
+            Ok(enrolled) => Ok(Outcome::Enrolled(Box::new(enrolled))),
+            Err(EnrollError::Upstream(UpstreamError::Unavailable { system, source })) => {
+                tracing::warn!(device.id = %id, error = %source, "`{id}` waits for {}", system.as_str());
+                Ok(waiting(system))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Applies the CSR rules, off the threads that serve requests, and records a refusal.
+    async fn accept(&self, id: &DeviceId, pem: &str) -> Result<AcceptedCsr, EnrollError> {
+        let (owned_id, owned_pem) = (id.clone(), pem.to_owned());
+        let verdict = tokio::task::spawn_blocking(move || csr::accept(&owned_id, &owned_pem))
+            .await
+            .expect("the CSR rules neither panic nor are cancelled");
+        let verdict = match verdict {
+            Ok(accepted) if self.authority.owns_key(&accepted.key_digest).await => Err(CsrRejection::KeyBlocked),
+            verdict => verdict,
+        };
+        if let Err(rejection) = verdict {
+            self.record_refusal(id, rejection).await?;
+        }
+        Ok(verdict?)
+    }
+
+    async fn record_refusal(&self, id: &DeviceId, rejection: CsrRejection) -> Result<(), StoreError> {
+        let event = AuditEvent {
+            actor: Actor::Bridge,
+            action: "enrollment.refused",
+            device_id: Some(id.clone()),
+            detail: serde_json::json!({ "csr": rejection.code() }),
+        };
+        self.audit.record(&event).await
+    }
+
+    async fn application(
+        &self,
+        csr: AcceptedCsr,
+        request: EnrollmentRequest,
+    ) -> Result<(Application, Option<WireguardPrivateKey>), EnrollError> {
+        let (wireguard_key, private_key) = request.wireguard_key.map_or_else(make_pair, |key| (key, None));
+        // When the hub is away the question is asked again before the device becomes a member.
+        if self
+            .network
+            .hub_key()
+            .await
+            .is_ok_and(|hub_key| hub_key == wireguard_key)
+        {
+            return Err(EnrollError::WireguardKeyInvalid);
+        }
+        let application = Application {
+            csr_der: csr.der,
+            csr_digest: csr.digest,
+            key_digest: csr.key_digest,
+            wireguard_key,
+            wireguard_key_is_ours: private_key.is_some(),
+            device_type: request.device_type,
+            display_name: request.display_name,
+        };
+        Ok((application, private_key))
+    }
+
+    async fn complete(
+        &self,
+        admission: Admission,
+        private_key: Option<WireguardPrivateKey>,
+    ) -> Result<Enrolled, EnrollError> {
+        let Admission {
+            device,
+            intent,
+            issued,
+            repeated,
+        } = admission;
+        let certificate = self.certificate(&intent, issued).await?;
+        let (address, hub_key) = self.join(&device).await?;
+        Ok(Enrolled {
+            device_id: device.id,
+            certificate,
+            address,
+            hub_key,
+            hub_address: self.network.range().hub(),
+            private_key,
+            repeated,
+            server_time: self.clock.now(),
+        })
+    }
+
+    /// Has the intent signed unless it was, and records the certificate before anyone sees it.
+    pub(super) async fn certificate(
+        &self,
+        intent: &CertificateIntent,
+        issued: Option<IssuedCertificate>,
+    ) -> Result<IssuedCertificate, EnrollError> {
+        if let Some(issued) = issued {
+            return Ok(issued);
+        }
+        let issued = self.authority.issue(intent).await.map_err(EnrollError::Upstream)?;
+        let recorded = self.registry.record_certificate(intent, &issued).await?;
+        tracing::info!(device.id = %intent.device_id, certificate.serial = recorded.serial, "Certified `{}`", intent.device_id);
+        Ok(recorded)
+    }
+
+    /// Makes a certified device a member of the network and puts it into service.
+    pub(super) async fn join(&self, device: &Device) -> Result<(VpnAddress, WireguardKey), EnrollError> {
+        let member = self.network.member(device).ok_or(StoreError::Corrupt {
+            column: "device.address",
+        })?;
+        let hub_key = self.network.hub_key().await.map_err(EnrollError::Upstream)?;
+        if hub_key == member.key {
+            return Err(EnrollError::WireguardKeyInvalid);
+        }
+        self.network.ensure(member).await.map_err(EnrollError::Upstream)?;
+        if let Err(error) = self.put_into_service(device).await {
+            // Someone shut the device out in between: what was just added goes again.
+            self.network
+                .remove(&[member.key])
+                .await
+                .map_err(EnrollError::Upstream)?;
+            return Err(error);
+        }
+        Ok((member.address, hub_key))
+    }
+
+    async fn put_into_service(&self, device: &Device) -> Result<(), EnrollError> {
+        match self.registry.mark_enrolled(&device.id, &self.told_later).await {
+            Ok(device) => {
+                tracing::info!(device.id = %device.id, vpn.address = ?device.address, "Enrolled `{}`", device.id);
+                Ok(())
+            }
+            Err(RegistryError::WrongState(DeviceState::Quarantined)) => Err(AdmitError::Quarantined.into()),
+            Err(RegistryError::WrongState(DeviceState::Retired) | RegistryError::Unknown) => {
+                Err(AdmitError::Retired.into())
+            }
+            // Somebody else did it first, which is what was wanted.
+            Err(RegistryError::WrongState(DeviceState::Admitted | DeviceState::Enrolled)) => Ok(()),
+            Err(RegistryError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Enrollment {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Enrollment")
+            .field("told_later", &self.told_later)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for EnrollmentParts {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("EnrollmentParts")
+    }
+}
+
+fn make_pair() -> (WireguardKey, Option<WireguardPrivateKey>) {
+    let private_key = WireguardPrivateKey::generate();
+    (private_key.public_key(), Some(private_key))
+}
+
+fn waiting(system: System) -> Outcome {
+    Outcome::Waiting {
+        system,
+        retry_after: COME_BACK_AFTER,
+    }
+}

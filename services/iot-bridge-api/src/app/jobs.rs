@@ -1,0 +1,193 @@
+//! The standing orders: what has to be done in another system, done until it is done.
+//!
+//! The registry places an order in the transaction that makes it necessary; here it is carried out at once where
+//! the other system answers, and else again and again, until an operator has to look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::domain::{Clock, DeviceId, Job, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::alignment::{Aligned, Alignment};
+
+/// First wait after a failure; it doubles with every further one.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// Longest wait between two tries.
+const LONGEST_WAIT: Duration = Duration::from_hours(10);
+/// An order that could not be carried out for so long is dead.
+const GIVE_UP_AFTER: time::Duration = time::Duration::hours(72);
+/// For how long a claimed order belongs to this process: longer than a batch takes when every system is slow.
+const LEASE: Duration = Duration::from_mins(5);
+/// How many orders are claimed at once.
+const BATCH: u16 = 16;
+/// How often the runner looks for due orders.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How an order for one system went, as people see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// Which system.
+    pub system: System,
+    /// `removed`, `revoked`, `ensured`, or `pending` when a job goes on trying.
+    pub answer: &'static str,
+}
+
+/// Carries out orders.
+pub struct Jobs {
+    queue: Arc<dyn JobQueue>,
+    alignment: Arc<Alignment>,
+    clock: Arc<dyn Clock>,
+    systems: Vec<System>,
+}
+
+impl Jobs {
+    /// Serves the orders for these systems, the ones that are configured.
+    pub fn new(
+        queue: Arc<dyn JobQueue>,
+        alignment: Arc<Alignment>,
+        clock: Arc<dyn Clock>,
+        systems: Vec<System>,
+    ) -> Self {
+        Self {
+            queue,
+            alignment,
+            clock,
+            systems,
+        }
+    }
+
+    /// Returns the configured systems: orders for others are not placed.
+    pub fn systems(&self) -> &[System] {
+        &self.systems
+    }
+
+    /// Lists orders, oldest first.
+    pub async fn list(&self, state: Option<JobState>) -> Result<Vec<Job>, StoreError> {
+        self.queue.jobs(state).await
+    }
+
+    /// Makes an order due at once, also a dead one.
+    pub async fn retry(&self, id: Uuid) -> Result<(), RegistryError> {
+        self.queue.retry(id).await
+    }
+
+    /// Carries out a device's orders for these systems while someone waits for the answers. What fails stays an
+    /// order.
+    pub async fn carry_out_now(&self, id: &DeviceId, systems: &[System]) -> Result<Vec<Said>, StoreError> {
+        let orders = self.queue.jobs(Some(JobState::Pending)).await?;
+        let mut answers = Vec::with_capacity(systems.len());
+        for system in systems {
+            let answer = match self.alignment.align(id, *system).await {
+                Ok(aligned) => {
+                    // An order beyond the list's end stays and finds nothing to do later.
+                    for job in orders
+                        .iter()
+                        .filter(|job| job.device_id == *id && job.system == *system)
+                    {
+                        self.queue.complete(job).await?;
+                    }
+                    aligned.as_str()
+                }
+                Err(error) => {
+                    let reason = error.words();
+                    tracing::warn!(device.id = %id, %reason, "{} is told about `{id}` later", system.as_str());
+                    "pending"
+                }
+            };
+            answers.push(Said {
+                system: *system,
+                answer,
+            });
+        }
+        Ok(answers)
+    }
+
+    /// Carries out due orders until told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            if let Err(error) = self.run_due(&stop).await {
+                tracing::warn!(%error, "Cannot read the orders; trying again");
+            }
+        }
+    }
+
+    /// Carries out all that is due, batch by batch.
+    pub async fn run_due(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+        loop {
+            let jobs = self.queue.claim(&self.systems, BATCH, LEASE).await?;
+            if jobs.is_empty() || stop.is_cancelled() {
+                return Ok(());
+            }
+            for job in &jobs {
+                self.carry_out(job).await?;
+            }
+        }
+    }
+
+    async fn carry_out(&self, job: &Job) -> Result<(), StoreError> {
+        let system = job.system.as_str();
+        let error = match self.alignment.align(&job.device_id, job.system).await {
+            Ok(Aligned::Nothing) => return self.queue.complete(job).await,
+            Ok(aligned) => {
+                tracing::info!(device.id = %job.device_id, "{system}: {} `{}`", aligned.as_str(), job.device_id);
+                return self.queue.complete(job).await;
+            }
+            Err(error) => error,
+        };
+        let next = self.next_attempt(job);
+        let detail = common::chassis::problem::error_chain(&error);
+        if next.is_some() {
+            tracing::warn!(device.id = %job.device_id, job.attempts, error = detail, "{system} has to wait");
+        } else {
+            tracing::error!(device.id = %job.device_id, job.attempts, error = detail, "Gave up on {system}");
+        }
+        self.queue.postpone(job, error.words(), next).await
+    }
+
+    /// Returns when to try again; none when it is time to give up.
+    fn next_attempt(&self, job: &Job) -> Option<Timestamp> {
+        let now = self.clock.now();
+        (now - job.created_at < GIVE_UP_AFTER).then(|| now + wait(job.attempts, random_fraction()))
+    }
+}
+
+impl std::fmt::Debug for Jobs {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Jobs")
+            .field("systems", &self.systems)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Doubles from [`FIRST_WAIT`] to [`LONGEST_WAIT`]; the fraction (0 to 1) takes up to half of it away, so that a
+/// fleet's orders do not all come back at the same moment.
+fn wait(attempts: i32, fraction: f64) -> Duration {
+    let doublings = u32::try_from(attempts).unwrap_or(0).min(16);
+    let full = FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
+    full.mul_f64(1.0 - fraction / 2.0)
+}
+
+fn random_fraction() -> f64 {
+    let mut byte = [0];
+    aws_lc_rs::rand::fill(&mut byte).expect("the operating system gives randomness");
+    f64::from(byte[0]) / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_ten_hours_and_are_spread() {
+        assert_eq!(wait(0, 0.0), FIRST_WAIT);
+        assert_eq!(wait(1, 0.0), FIRST_WAIT * 2);
+        assert_eq!(wait(1, 1.0), FIRST_WAIT);
+        assert_eq!(wait(1000, 0.0), LONGEST_WAIT);
+        assert_eq!(wait(-1, 0.0), FIRST_WAIT);
+    }
+}

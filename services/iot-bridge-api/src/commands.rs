@@ -1,0 +1,107 @@
+//! What an operator does at the command line of the machine.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use common::chassis::config::ConfigError;
+use common::domain::{Actor, Clock, EnrollmentToken, SystemClock, rfc3339};
+use common::store::{OpenError, Store, StoreOptions};
+use iot_bridge_api::app::tokens::{TokenOrder, Tokens};
+use iot_bridge_api::config::{Command, Config, TokenCommand};
+use secrecy::ExposeSecret as _;
+
+/// Runs a command that is not `serve`.
+pub(crate) async fn run(command: &Command, config: &Config) -> Result<ExitCode, Box<dyn Error>> {
+    match command {
+        Command::Serve => {}
+        Command::CheckConfig => {
+            config.check()?;
+            say("The settings are good.")?;
+        }
+        Command::Migrate => {
+            open_store(config, Arc::new(SystemClock)).await?.close().await;
+            say("The database's tables are up to date.")?;
+        }
+        Command::Fsck => return fsck(config).await,
+        Command::Token(command) => token(command, config).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the database; what a person has to change first is said in one sentence.
+pub(crate) async fn open_store(config: &Config, clock: Arc<dyn Clock>) -> Result<Store, Box<dyn Error>> {
+    let mut options = StoreOptions::new(config.instance.as_str());
+    options.address_quarantine = std::time::Duration::from_hours(config.address_quarantine_hours.into());
+    Store::open(&config.database_url, options, clock)
+        .await
+        .map_err(|error| {
+            if matches!(error, OpenError::Unavailable { .. }) {
+                return error.into();
+            }
+            ConfigError::new(format!("`DATABASE_URL` cannot be used: {error}.")).into()
+        })
+}
+
+async fn fsck(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
+    let store = open_store(config, Arc::new(SystemClock)).await?;
+    let broken = store.check_invariants().await?;
+    store.close().await;
+    for sentence in &broken {
+        say(sentence)?;
+    }
+    if broken.is_empty() {
+        say("Everything that must hold does.")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+async fn token(command: &TokenCommand, config: &Config) -> Result<(), Box<dyn Error>> {
+    let clock = Arc::new(SystemClock);
+    let pepper = Arc::new(config.tokens.pepper()?);
+    let store = open_store(config, clock.clone()).await?;
+    let tokens = Tokens::new(Arc::new(store.clone()), clock, pepper);
+    match command {
+        TokenCommand::Create(order) => {
+            let fresh = tokens.create(TokenOrder::from(order), &Actor::Console).await?;
+            tracing::info!(token.id = %fresh.token.id, "Made the token `{}`", fresh.token.id);
+            say(fresh.secret.expose_secret())?;
+        }
+        TokenCommand::List => {
+            for token in tokens.list().await? {
+                say(&line(&token))?;
+            }
+        }
+        TokenCommand::Revoke { id } => tokens.revoke(*id, &Actor::Console).await?,
+    }
+    store.close().await;
+    Ok(())
+}
+
+fn line(token: &EnrollmentToken) -> String {
+    let EnrollmentToken {
+        id,
+        id_pattern,
+        group,
+        quota,
+        used,
+        refused,
+        expires_at,
+        revoked_at,
+        ..
+    } = token;
+    let end = revoked_at.map_or_else(
+        || format!("until {}", rfc3339(*expires_at)),
+        |at| format!("revoked {}", rfc3339(at)),
+    );
+    format!(
+        "{id}  {}  {group}  {used} of {quota} used, {refused} refused  {end}",
+        id_pattern.as_str()
+    )
+}
+
+fn say(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{line}")
+}

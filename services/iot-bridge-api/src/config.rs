@@ -1,0 +1,255 @@
+//! Settings: flags, and environment variables of the same name. `--help` is the manual.
+
+mod certificate_authority;
+mod issuer;
+mod network;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use common::chassis::config::{ConfigError, LogSettings, ProxySettings, TlsSettings, is_loopback, strong_secret};
+use common::domain::{DeviceId, GroupName, IdPattern};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+pub use certificate_authority::StepCaSettings;
+pub use issuer::IssuerSettings;
+pub use network::NetworkSettings;
+
+use crate::app::token_secret::TokenPepper;
+use crate::app::tokens::TokenOrder;
+use crate::services::{Doors, Settings};
+
+/// Gives devices their identity and their place in the network, and takes both away.
+#[derive(Debug, Parser)]
+#[command(name = "iot-bridge-api", version)]
+pub struct Config {
+    /// What to do; without it, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The database: `sqlite:///absolute/path` for one process, `postgres://user@host/database` for more.
+    #[arg(
+        long,
+        global = true,
+        env = "DATABASE_URL",
+        default_value = "sqlite:///var/lib/iot-bridge/bridge.db",
+        hide_env_values = true
+    )]
+    pub database_url: String,
+    /// The name of this process; each one has an audit chain of its own.
+    #[arg(long, global = true, env = "INSTANCE", default_value = "bridge-1")]
+    pub instance: String,
+    /// How long a decommissioned device's address is not given out again, in hours.
+    #[arg(long, global = true, env = "ADDRESS_QUARANTINE_HOURS", default_value_t = 24)]
+    pub address_quarantine_hours: u32,
+    /// Where and how to listen.
+    #[command(flatten)]
+    pub listeners: ListenerSettings,
+    /// The key of the enrollment tokens.
+    #[command(flatten)]
+    pub tokens: TokenSettings,
+    /// Who signs.
+    #[command(flatten)]
+    pub step_ca: StepCaSettings,
+    /// The device network.
+    #[command(flatten)]
+    pub network: NetworkSettings,
+    /// Who tells who an operator is.
+    #[command(flatten)]
+    pub issuer: IssuerSettings,
+    /// Proxies in front.
+    #[command(flatten)]
+    pub proxies: ProxySettings,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// What the program can do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Serve until told to stop (the default).
+    Serve,
+    /// Check the settings and end.
+    CheckConfig,
+    /// Bring the database's tables up to date and end.
+    Migrate,
+    /// Verify what must always hold in the database; exit code 1 with what is broken.
+    Fsck,
+    /// Make, list and end enrollment tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+/// What can be done with enrollment tokens.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; its secret is the only line on stdout, and is shown this once.
+    Create(CreateToken),
+    /// List all tokens, newest first.
+    List,
+    /// End a token.
+    Revoke {
+        /// The token's id.
+        id: Uuid,
+    },
+}
+
+/// A token to be made.
+#[derive(Debug, Clone, Args)]
+pub struct CreateToken {
+    /// The device that may enroll.
+    #[arg(long, required_unless_present = "pattern", conflicts_with = "pattern")]
+    pub device: Option<DeviceId>,
+    /// The ids that may enroll, `*` for any run of characters: `pump-*`.
+    #[arg(long, value_parser = parse_pattern)]
+    pub pattern: Option<IdPattern>,
+    /// How many devices of the pattern may enroll.
+    #[arg(long, default_value_t = 1, conflicts_with = "device")]
+    pub quota: u32,
+    /// The group that the devices get.
+    #[arg(long, default_value = "default", value_parser = parse_group)]
+    pub group: GroupName,
+    /// How long the token lives, in hours.
+    #[arg(long, default_value_t = 168)]
+    pub hours: u32,
+}
+
+/// Where and how to listen.
+#[derive(Debug, Args)]
+pub struct ListenerSettings {
+    /// Plain HTTP for operators and webhooks; devices may enroll here only when it is loopback.
+    #[arg(long, env = "BIND", default_value = "127.0.0.1:8000")]
+    pub bind: SocketAddr,
+    /// TLS for devices; used when `TLS_CERT_FILE` and `TLS_KEY_FILE` are set.
+    #[arg(long, env = "TLS_BIND", default_value = "0.0.0.0:8443")]
+    pub tls_bind: SocketAddr,
+    /// The server certificate of the TLS listener.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+    /// How long running requests get after a signal to stop, in seconds.
+    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 20)]
+    pub drain_seconds: u32,
+}
+
+impl ListenerSettings {
+    /// Returns what the plain listener may serve.
+    pub fn plain_doors(&self) -> Doors {
+        Doors {
+            enroll: is_loopback(self.bind),
+        }
+    }
+}
+
+/// The key of the enrollment tokens.
+#[derive(Debug, Args)]
+pub struct TokenSettings {
+    /// The key under which enrollment tokens are remembered: at least 32 random characters. Who changes it ends all
+    /// tokens.
+    #[arg(long, global = true, env = "TOKEN_PEPPER", hide_env_values = true)]
+    pub token_pepper: Option<SecretString>,
+    /// A file with it.
+    #[arg(long, global = true, env = "TOKEN_PEPPER_FILE")]
+    pub token_pepper_file: Option<PathBuf>,
+}
+
+impl TokenSettings {
+    /// Reads the pepper.
+    pub fn pepper(&self) -> Result<TokenPepper, ConfigError> {
+        let file = self.token_pepper_file.as_deref();
+        let pepper = strong_secret("TOKEN_PEPPER", self.token_pepper.as_ref(), file)?.ok_or_else(|| {
+            ConfigError::new(
+                "`TOKEN_PEPPER` or `TOKEN_PEPPER_FILE` is missing; `openssl rand -hex 32` makes a good one.",
+            )
+        })?;
+        TokenPepper::new(&pepper).map_err(|weak| ConfigError::new(format!("`TOKEN_PEPPER` is too short: {weak}.")))
+    }
+}
+
+impl Config {
+    /// Checks what the service can choose.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        Ok(Settings {
+            network: self.network.network()?,
+            hub_endpoint: self.network.endpoint()?,
+            token_pepper: self.tokens.pepper()?,
+            reconcile_every: Duration::from_secs(self.network.reconcile_seconds.max(1).into()),
+            observe_every: Duration::from_secs(5),
+            trusted_proxies: self.proxies.trusted_proxies.clone(),
+        })
+    }
+
+    /// Checks everything that serving needs, without touching another system.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.settings()?;
+        self.step_ca.options()?;
+        self.issuer.rules();
+        self.listeners.tls.files().map(drop)
+    }
+}
+
+impl From<&CreateToken> for TokenOrder {
+    fn from(create: &CreateToken) -> Self {
+        let order = match (&create.device, &create.pattern) {
+            (Some(id), _) => Self::for_device(id),
+            (None, Some(pattern)) => Self::for_batch(pattern.clone(), create.quota),
+            (None, None) => Self::for_batch(IdPattern::parse("*").expect("`*` is a pattern"), create.quota),
+        };
+        Self {
+            group: create.group.clone(),
+            lifetime: Duration::from_hours(create.hours.into()),
+            ..order
+        }
+    }
+}
+
+fn parse_pattern(text: &str) -> Result<IdPattern, String> {
+    IdPattern::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_group(text: &str) -> Result<GroupName, String> {
+    GroupName::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Config as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn devices_enroll_over_plain_http_on_loopback_only() {
+        let config = |bind: &str| parse(&["--bind", bind]).listeners.plain_doors();
+
+        assert!(config("127.0.0.1:8000").enroll);
+        assert!(!config("0.0.0.0:8000").enroll);
+    }
+
+    #[test]
+    fn a_missing_pepper_is_explained() {
+        let error = parse(&[]).tokens.pepper().unwrap_err();
+        assert!(error.to_string().contains("TOKEN_PEPPER_FILE"), "{error}");
+    }
+
+    #[test]
+    fn a_token_is_for_one_device_or_a_batch() {
+        let Some(Command::Token(TokenCommand::Create(create))) =
+            parse(&["token", "create", "--pattern", "pump-*", "--quota", "5"]).command
+        else {
+            panic!("not a token command");
+        };
+        let order = TokenOrder::from(&create);
+        assert_eq!((order.id_pattern.as_str(), order.quota), ("pump-*", 5));
+        assert!(Config::try_parse_from(["x", "token", "create"]).is_err());
+        assert!(Config::try_parse_from(["x", "token", "create", "--device", "a", "--pattern", "b"]).is_err());
+    }
+
+    fn parse(arguments: &[&str]) -> Config {
+        Config::try_parse_from(["iot-bridge-api"].iter().chain(arguments)).unwrap()
+    }
+}

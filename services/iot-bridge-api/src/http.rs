@@ -1,0 +1,77 @@
+//! What the outside sees: every route of the service on this page.
+
+mod audit;
+mod auth;
+mod ca;
+mod devices;
+mod enrollment;
+mod jobs;
+mod problem;
+mod state;
+mod table;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{delete, get, post};
+use common::chassis::layers::{self, Layers, Limits};
+use common::chassis::{health, problem::ProblemType};
+
+use self::state::{AppState, CaProbe, DatabaseProbe, HubProbe};
+use self::table::Table;
+pub use self::table::{RouteEntry, Who};
+use crate::services::{Doors, SERVICE, Services};
+
+/// Largest body, in bytes: an enrollment with the largest CSR has less.
+const MAX_BODY_LENGTH: usize = 16 * 1024;
+
+/// Lists every problem that is this service's own; `docs/errors.md` has them all.
+pub const PROBLEMS: &[ProblemType] = problem::OWN;
+
+/// Builds all routes with everything around them.
+pub(crate) fn router(services: &Services, doors: Doors) -> Router {
+    let state = AppState::new(services, doors);
+    let probes: Vec<Arc<dyn health::Probe>> = vec![
+        Arc::new(DatabaseProbe(services.store.clone())),
+        Arc::new(CaProbe(Arc::clone(&services.authority))),
+        Arc::new(HubProbe(Arc::clone(&services.network))),
+    ];
+    let health = health::router(SERVICE, probes, Arc::clone(&services.metrics_registry));
+    let router = table().into_router().with_state(state).merge(health);
+    let layers = Layers {
+        limits: Limits {
+            body_bytes: MAX_BODY_LENGTH,
+            ..Limits::default()
+        },
+        metrics: services.metrics.clone(),
+        trusted_proxies: services.trusted_proxies.clone(),
+    };
+    layers::standard(router, layers)
+}
+
+/// Returns who may call what, without the health routes, which anyone may.
+pub fn routes() -> Vec<RouteEntry> {
+    table().into_entries()
+}
+
+#[rustfmt::skip] // one line, one route
+fn table() -> Table {
+    use Who::{Admin, Anyone, EnrollmentToken, Viewer};
+    Table::default()
+        .route("POST",   "/devices/{id}/enroll",          EnrollmentToken, post(enrollment::enroll))
+        .route("GET",    "/devices",                      Viewer,          get(devices::list))
+        .route("GET",    "/devices/{id}",                 Viewer,          get(devices::show))
+        .route("DELETE", "/devices/{id}",                 Admin,           delete(devices::decommission))
+        .route("POST",   "/devices/{id}/quarantine",      Admin,           post(devices::quarantine))
+        .route("POST",   "/devices/{id}/release",         Admin,           post(devices::release))
+        .route("POST",   "/devices/{id}/allow-reenroll",  Admin,           post(devices::allow_reenroll))
+        .route("GET",    "/enrollment-tokens",            Admin,           get(tokens::list))
+        .route("POST",   "/enrollment-tokens",            Admin,           post(tokens::create))
+        .route("DELETE", "/enrollment-tokens/{tid}",      Admin,           delete(tokens::revoke))
+        .route("GET",    "/ca/roots",                     Anyone,          get(ca::roots))
+        .route("GET",    "/ca/crl",                       Anyone,          get(ca::crl))
+        .route("GET",    "/jobs",                         Admin,           get(jobs::list))
+        .route("POST",   "/jobs/{jid}/retry",             Admin,           post(jobs::retry))
+        .route("GET",    "/audit",                        Admin,           get(audit::list))
+}

@@ -1,0 +1,132 @@
+//! Who is calling: the first argument of every handler. A handler that has one cannot be called without.
+
+use axum::extract::FromRequestParts;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::chassis::client_address::ClientAddress;
+use common::chassis::problem::Problem;
+use common::chassis::token::{CredentialError, TokenError, bearer};
+use common::domain::{Actor, Operator, Role};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+
+use super::problem;
+use super::state::AppState;
+use crate::app::token_secret::TokenDigest;
+
+/// A person who may see the devices of their groups.
+#[derive(Debug)]
+pub(super) struct Viewer(pub(super) Operator);
+
+impl FromRequestParts<AppState> for Viewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        operator(parts, state).await.map(Self)
+    }
+}
+
+/// A person who may change everything.
+#[derive(Debug)]
+pub(super) struct Admin(pub(super) Operator);
+
+impl Admin {
+    /// Returns the person for the audit trail.
+    pub(super) fn actor(&self) -> Actor {
+        Actor::from(&self.0)
+    }
+}
+
+impl FromRequestParts<AppState> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let operator = operator(parts, state).await?;
+        if operator.role >= Role::Admin {
+            Ok(Self(operator))
+        } else {
+            Err(Problem::forbidden())
+        }
+    }
+}
+
+async fn operator(parts: &mut Parts, state: &AppState) -> Result<Operator, Problem> {
+    let keeper = &state.doorkeeper;
+    let client = client(parts);
+    let token = match bearer(&parts.headers) {
+        Ok(Some(token)) => token,
+        Err(CredentialError::Ambiguous) => return Err(Problem::ambiguous_credentials()),
+        Ok(None) | Err(CredentialError::Malformed) => return Err(Problem::unauthenticated()),
+    };
+    keeper.access_tokens.verify(token).await.map_err(|error| match error {
+        TokenError::Invalid(_) => state.count_failure(client, Problem::unauthenticated()),
+        TokenError::NoRole => Problem::forbidden(),
+        TokenError::KeysUnavailable => problem::away(),
+    })
+}
+
+/// The holder of one of our enrollment tokens. Whether it is still good, and for whom, the registry says.
+#[derive(Debug)]
+pub(super) struct EnrollmentToken {
+    pub(super) digest: TokenDigest,
+    /// Whose failures are counted when the registry does not know the token.
+    pub(super) client: ClientAddress,
+}
+
+impl FromRequestParts<AppState> for EnrollmentToken {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        if !state.doorkeeper.doors.enroll {
+            return Err(problem::enrollment_needs_tls());
+        }
+        let client = client(parts);
+        let text = token_text(&parts.headers)?.ok_or_else(problem::no_enrollment_token)?;
+        let digest = state.doorkeeper.pepper.recognise(&text);
+        let digest = digest.ok_or_else(|| state.count_failure(client, problem::no_enrollment_token()))?;
+        Ok(Self { digest, client })
+    }
+}
+
+/// Finds the token: `Bearer T`, or the password of `Basic` (RFC 7617), whose user name does not matter.
+fn token_text(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    match bearer(headers) {
+        Ok(Some(token)) => Ok(Some(token.to_owned())),
+        Ok(None) => Ok(headers.get(AUTHORIZATION).and_then(basic_password)),
+        Err(CredentialError::Ambiguous) => Err(Problem::ambiguous_credentials()),
+        Err(CredentialError::Malformed) => Ok(None),
+    }
+}
+
+fn basic_password(header: &HeaderValue) -> Option<String> {
+    let (scheme, credentials) = header.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
+    text.split_once(':').map(|(_user, password)| password.to_owned())
+}
+
+/// The layers have put it there.
+fn client(parts: &Parts) -> ClientAddress {
+    let unknown = ClientAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
+    parts.extensions.get::<ClientAddress>().copied().unwrap_or(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_of_basic_is_the_token() {
+        let password = |header: &'static str| basic_password(&HeaderValue::from_static(header));
+
+        assert_eq!(password("Basic dTpw").as_deref(), Some("p"));
+        assert_eq!(password("basic OnA=").as_deref(), Some("p"));
+        assert_eq!(password("Basic dTpwOnE=").as_deref(), Some("p:q"));
+        for bad in ["Basic", "Basic ", "Basic  dTpw", "Basic dQ==", "Basic !", "Digest dTpw"] {
+            assert_eq!(password(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What handlers may ask for, and what `/readyz` asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::FromRef;
+use common::chassis::client_address::ClientAddress;
+use common::chassis::health::Probe;
+use common::chassis::problem::Problem;
+use common::chassis::rate_limit::FailureLimiter;
+use common::chassis::token::TokenVerifier;
+use common::store::Store;
+use wireguard::quick::HubEndpoint;
+
+use crate::app::decommission::Decommission;
+use crate::app::enrollment::Enrollment;
+use crate::app::fleet::Fleet;
+use crate::app::jobs::Jobs;
+use crate::app::token_secret::TokenPepper;
+use crate::app::tokens::Tokens;
+use crate::app::{Authority, Network};
+use crate::services::{Doors, Services};
+
+/// Wrong credentials that a client may present in a minute.
+const FAILURES_PER_MINUTE: u32 = 50;
+
+/// Everything that handlers are made of; each takes its part as `State<Arc<…>>`.
+#[derive(Debug, Clone)]
+pub(crate) struct AppState {
+    enrollment: Arc<Enrollment>,
+    fleet: Arc<Fleet>,
+    decommission: Arc<Decommission>,
+    tokens: Arc<Tokens>,
+    jobs: Arc<Jobs>,
+    authority: Arc<Authority>,
+    store: Store,
+    hub_endpoint: HubEndpoint,
+    pub(super) doorkeeper: Arc<Doorkeeper>,
+}
+
+/// What tells who is calling.
+#[derive(Debug)]
+pub(super) struct Doorkeeper {
+    pub(super) access_tokens: Arc<TokenVerifier>,
+    pub(super) pepper: Arc<TokenPepper>,
+    failures: FailureLimiter,
+    pub(super) doors: Doors,
+}
+
+impl AppState {
+    pub(super) fn new(services: &Services, doors: Doors) -> Self {
+        Self {
+            enrollment: Arc::clone(&services.enrollment),
+            fleet: Arc::clone(&services.fleet),
+            decommission: Arc::clone(&services.decommission),
+            tokens: Arc::clone(&services.tokens),
+            jobs: Arc::clone(&services.jobs),
+            authority: Arc::clone(&services.authority),
+            store: services.store.clone(),
+            hub_endpoint: services.hub_endpoint.clone(),
+            doorkeeper: Arc::new(Doorkeeper {
+                access_tokens: Arc::clone(&services.access_tokens),
+                pepper: Arc::clone(&services.pepper),
+                failures: FailureLimiter::new(FAILURES_PER_MINUTE, Duration::from_mins(1)),
+                doors,
+            }),
+        }
+    }
+}
+
+impl AppState {
+    /// Counts a wrong credential; returns the answer to it, or 429 when there were too many.
+    pub(super) fn count_failure(&self, client: ClientAddress, problem: Problem) -> Problem {
+        self.doorkeeper.failures.refusal(client, problem)
+    }
+
+    /// Where devices find the hub.
+    pub(super) fn hub_endpoint(&self) -> HubEndpoint {
+        self.hub_endpoint.clone()
+    }
+}
+
+macro_rules! part {
+    ($field:ident: $type:ty) => {
+        impl FromRef<AppState> for $type {
+            fn from_ref(state: &AppState) -> Self {
+                state.$field.clone()
+            }
+        }
+    };
+}
+
+part!(enrollment: Arc<Enrollment>);
+part!(fleet: Arc<Fleet>);
+part!(decommission: Arc<Decommission>);
+part!(tokens: Arc<Tokens>);
+part!(jobs: Arc<Jobs>);
+part!(authority: Arc<Authority>);
+part!(store: Store);
+
+#[derive(Debug)]
+pub(super) struct DatabaseProbe(pub(super) Store);
+
+#[async_trait]
+impl Probe for DatabaseProbe {
+    fn name(&self) -> &'static str {
+        "database"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.0.ping().await.map_err(|error| error.to_string())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct CaProbe(pub(super) Arc<Authority>);
+
+#[async_trait]
+impl Probe for CaProbe {
+    fn name(&self) -> &'static str {
+        "certificate_authority"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.0.health().await.map_err(|error| error.to_string())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct HubProbe(pub(super) Arc<Network>);
+
+#[async_trait]
+impl Probe for HubProbe {
+    fn name(&self) -> &'static str {
+        "vpn"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.0.hub_key().await.map(drop).map_err(|error| error.to_string())
+    }
+}

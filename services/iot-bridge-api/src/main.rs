@@ -1,0 +1,74 @@
+//! The process of the bridge: settings, log, listeners, and how it ends.
+
+mod commands;
+mod composition;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::chassis::config::{self as chassis_config, ConfigError, listen};
+use common::chassis::problem::error_chain;
+use common::chassis::server::{self, Options, Tls};
+use common::chassis::shutdown::Shutdown;
+use common::chassis::telemetry;
+use common::domain::SystemClock;
+use iot_bridge_api::Doors;
+use iot_bridge_api::config::{Command, Config};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: Config = match chassis_config::parse() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Err(error) = telemetry::init(config.log.log_format, &config.log.log_filter) {
+        return ConfigError::new(format!("The log cannot be written: {error}.")).report();
+    }
+    let result = match &config.command {
+        None | Some(Command::Serve) => serve(config).await.map(|()| ExitCode::SUCCESS),
+        Some(command) => commands::run(command, &config).await,
+    };
+    result.unwrap_or_else(|error| match error.downcast::<ConfigError>() {
+        Ok(error) => error.report(),
+        Err(error) => {
+            tracing::error!(error = error_chain(error.as_ref()), "Cannot go on");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    config.check()?;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals()?;
+    let services = composition::compose(&config, Arc::new(SystemClock), &shutdown).await?;
+    services.start(&shutdown).await?;
+
+    let options = Options::new(&services.metrics);
+    let plain = listen("BIND", config.listeners.bind).await?;
+    let address = plain.local_addr()?;
+    server::serve(
+        plain,
+        services.router(config.listeners.plain_doors()),
+        options.clone(),
+        &shutdown,
+    );
+    if let Some(files) = config.listeners.tls.files()? {
+        let tls = Some(Tls::load(files, None).await?);
+        let listener = listen("TLS_BIND", config.listeners.tls_bind).await?;
+        server::serve(
+            listener,
+            services.router(Doors { enroll: true }),
+            Options { tls, ..options },
+            &shutdown,
+        );
+    }
+    tracing::info!(%address, "iot-bridge-api serves on {address}");
+    shutdown.token().cancelled().await;
+    shutdown
+        .finish(Duration::from_secs(config.listeners.drain_seconds.into()))
+        .await;
+    Ok(())
+}

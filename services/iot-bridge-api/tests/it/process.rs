@@ -1,0 +1,81 @@
+//! The built program at the command line.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+#[test]
+fn a_missing_setting_ends_the_start_with_one_sentence_and_78() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["check-config"][..], &["serve"], &[]] {
+        let output = run(folder.path(), arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("STEP_CA_URL"), "{said}");
+    }
+    assert_eq!(
+        run(folder.path(), &["--wg-subnet", "8.8.8.0/24", "check-config"])
+            .status
+            .code(),
+        Some(78)
+    );
+    assert_eq!(run(folder.path(), &["--no-such-flag"]).status.code(), Some(78));
+    assert_eq!(run(folder.path(), &["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn tokens_are_made_listed_and_ended_at_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = |arguments: &[&str]| {
+        let output = run(folder.path(), arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    lines(&["migrate"]);
+
+    let made = lines(&[
+        "token",
+        "create",
+        "--pattern",
+        "pump-*",
+        "--quota",
+        "5",
+        "--group",
+        "north",
+    ]);
+    let secret = made.iter().find(|line| line.starts_with("ibt_")).unwrap();
+    assert_eq!(secret.len(), 60);
+    let listed = lines(&["token", "list"]);
+    let line = listed.iter().find(|line| line.contains("pump-*")).unwrap();
+    assert!(line.contains("north") && line.contains("0 of 5 used, 0 refused") && !line.contains(secret.as_str()));
+
+    lines(&["token", "revoke", line.split_whitespace().next().unwrap()]);
+    assert!(lines(&["token", "list"]).iter().any(|line| line.contains("revoked")));
+    assert!(
+        lines(&["fsck"])
+            .iter()
+            .any(|line| line == "Everything that must hold does.")
+    );
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_iot-bridge-api"))
+        .args(arguments)
+        .env_clear()
+        .env(
+            "DATABASE_URL",
+            format!("sqlite://{}", folder.join("bridge.db").display()),
+        )
+        .env("TOKEN_PEPPER", "p".repeat(32))
+        .env("LOG_FILTER", "error")
+        .output()
+        .unwrap()
+}

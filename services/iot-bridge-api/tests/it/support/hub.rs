@@ -1,0 +1,98 @@
+//! A hub in memory, as strict about addresses as a real one.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use common::domain::{System, Timestamp, VpnAddress, WireguardKey, WireguardPrivateKey};
+use iot_bridge_api::ports::{MemberStatus, UpstreamError, VpnGateway, VpnMember};
+
+pub(crate) struct TestHub {
+    key: WireguardKey,
+    pub(crate) is_away: AtomicBool,
+    pub(crate) members: Mutex<HashMap<WireguardKey, VpnAddress>>,
+    pub(crate) handshake: Mutex<Option<Timestamp>>,
+}
+
+impl TestHub {
+    pub(crate) fn new() -> Self {
+        let key = WireguardPrivateKey::generate().public_key();
+        Self {
+            key,
+            is_away: AtomicBool::new(false),
+            members: Mutex::default(),
+            handshake: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> WireguardKey {
+        self.key
+    }
+
+    pub(crate) fn goes_away(&self) {
+        self.is_away.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn comes_back(&self) {
+        self.is_away.store(false, Ordering::Relaxed);
+    }
+
+    /// How many members there are.
+    pub(crate) fn count(&self) -> usize {
+        self.members.lock().unwrap().len()
+    }
+
+    pub(crate) fn knows(&self, key: WireguardKey) -> bool {
+        self.members.lock().unwrap().contains_key(&key)
+    }
+
+    fn answer(&self) -> Result<(), UpstreamError> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(UpstreamError::unavailable(System::Vpn, "the test took it away"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl VpnGateway for TestHub {
+    async fn identity(&self) -> Result<WireguardKey, UpstreamError> {
+        self.answer().map(|()| self.key)
+    }
+
+    async fn ensure_members(&self, members: &[VpnMember]) -> Result<(), UpstreamError> {
+        self.answer()?;
+        let mut present = self.members.lock().unwrap();
+        for member in members {
+            if present
+                .iter()
+                .any(|(key, address)| *key != member.key && *address == member.address)
+            {
+                return Err(UpstreamError::refused(System::Vpn, "the address is taken"));
+            }
+            present.insert(member.key, member.address);
+        }
+        Ok(())
+    }
+
+    async fn remove_members(&self, keys: &[WireguardKey]) -> Result<(), UpstreamError> {
+        self.answer()?;
+        self.members.lock().unwrap().retain(|key, _| !keys.contains(key));
+        Ok(())
+    }
+
+    async fn members(&self) -> Result<Vec<MemberStatus>, UpstreamError> {
+        self.answer()?;
+        let last_handshake_at = *self.handshake.lock().unwrap();
+        let status = |(key, address): (&WireguardKey, &VpnAddress)| MemberStatus {
+            key: *key,
+            address: Some(*address),
+            last_handshake_at,
+            endpoint: Some("198.51.100.7:4711".to_owned()),
+            received_bytes: 1,
+            sent_bytes: 2,
+        };
+        Ok(self.members.lock().unwrap().iter().map(status).collect())
+    }
+}
