@@ -127,11 +127,7 @@ impl Store {
     ///
     /// `url` is `sqlite:///absolute/path`, `sqlite://relative/path`, `sqlite::memory:` (for tests) or
     /// `postgres://user@host/database`.
-    pub async fn open(
-        url: &str,
-        options: StoreOptions,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, OpenError> {
+    pub async fn open(url: &str, options: StoreOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let (backend, claim) = connect::connect(url, &options).await?;
         Ok(Self {
             shared: Arc::new(Shared {

@@ -117,29 +117,16 @@ pub async fn refresh(
 
 async fn discover(http: &Client, issuer: &Url) -> Result<Discovery, LoginError> {
     let url = format!("{issuer}/.well-known/openid-configuration");
-    let discovery: Discovery = http
-        .get(url)
-        .send()
-        .await?
-        .error_for_status()?
-        .json()
-        .await?;
+    let discovery: Discovery = http.get(url).send().await?.error_for_status()?.json().await?;
     if discovery.issuer == issuer.as_str() {
         Ok(discovery)
     } else {
-        Err(LoginError::Unexpected(
-            "the discovery document is another issuer's",
-        ))
+        Err(LoginError::Unexpected("the discovery document is another issuer's"))
     }
 }
 
 /// Opens the login page, fills its form in, and reads the code off the redirect.
-async fn submit_form(
-    http: &Client,
-    page: Url,
-    login: &Login<'_>,
-    state: &str,
-) -> Result<String, LoginError> {
+async fn submit_form(http: &Client, page: Url, login: &Login<'_>, state: &str) -> Result<String, LoginError> {
     let shown = http.get(page.clone()).send().await?;
     if shown.status() != StatusCode::OK {
         return Err(LoginError::Unexpected("there is no login form"));
@@ -169,19 +156,13 @@ fn code(answer: &Response, login: &Login<'_>, state: &str) -> Result<String, Log
             .find(|(name, _)| name == wanted)
             .map(|(_, value)| value.into_owned())
     };
-    if parameter("state").as_deref() != Some(state)
-        || parameter("iss").as_deref() != Some(login.issuer.as_str())
-    {
+    if parameter("state").as_deref() != Some(state) || parameter("iss").as_deref() != Some(login.issuer.as_str()) {
         return Err(LoginError::Unexpected("it answers another request"));
     }
     parameter("code").ok_or(LoginError::Refused)
 }
 
-async fn fetch_tokens(
-    http: &Client,
-    endpoint: &str,
-    form: &[(&str, &str)],
-) -> Result<Tokens, LoginError> {
+async fn fetch_tokens(http: &Client, endpoint: &str, form: &[(&str, &str)]) -> Result<Tokens, LoginError> {
     let answer = http.post(endpoint).form(form).send().await?;
     if answer.status() == StatusCode::BAD_REQUEST {
         return Err(LoginError::Refused);

@@ -53,9 +53,7 @@ pub struct UserConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIssuerConfig {
     /// Its paths hang below its name, which has to look like Keycloak's.
-    #[error(
-        "the issuer's address must be http(s)://host/realms/{{realm}} without query and fragment"
-    )]
+    #[error("the issuer's address must be http(s)://host/realms/{{realm}} without query and fragment")]
     IssuerUrl,
     /// Answers are sent over HTTP, and a fragment would swallow the code (RFC 6749 §3.1.2).
     #[error("a redirect address must be http or https and must not have a fragment")]
@@ -80,9 +78,7 @@ impl IssuerConfig {
     }
 
     pub(crate) fn client(&self, client_id: &str) -> Option<&ClientConfig> {
-        self.clients
-            .iter()
-            .find(|client| client.client_id == client_id)
+        self.clients.iter().find(|client| client.client_id == client_id)
     }
 
     pub(crate) fn user(&self, username: &str) -> Option<&UserConfig> {

@@ -30,10 +30,7 @@ impl Guesses {
         let count = self
             .by_user
             .entry(user.map(str::to_owned))
-            .or_insert(Count {
-                wrong: 0,
-                last: now,
-            });
+            .or_insert(Count { wrong: 0, last: now });
         if (now - count.last).abs() >= Self::PAUSE {
             count.wrong = 0;
         }

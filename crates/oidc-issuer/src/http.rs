@@ -12,8 +12,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    CACHE_CONTROL, ORIGIN, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -27,10 +27,7 @@ const MAX_FORM_LENGTH: usize = 16 * 1024;
 
 pub(crate) fn router(issuer: &Arc<Issuer>) -> Router {
     let for_scripts = Router::new()
-        .route(
-            "/.well-known/openid-configuration",
-            get(discovery::document),
-        )
+        .route("/.well-known/openid-configuration", get(discovery::document))
         .route("/protocol/openid-connect/certs", get(discovery::jwks))
         .route("/protocol/openid-connect/token", post(token::issue))
         .route(
@@ -63,36 +60,22 @@ async fn never_stored(request: Request, next: Next) -> Response {
 async fn cross_origin(State(issuer): State<Arc<Issuer>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let is_preflight = request.method() == Method::OPTIONS;
-    let known = origin.filter(|origin| {
-        origin
-            .to_str()
-            .is_ok_and(|origin| issuer.knows_web_origin(origin))
-    });
+    let known = origin.filter(|origin| origin.to_str().is_ok_and(|origin| issuer.knows_web_origin(origin)));
     let mut response = match (&known, is_preflight) {
         (Some(_), true) => (StatusCode::NO_CONTENT, preflight_headers()).into_response(),
         (Some(_) | None, _) => next.run(request).await,
     };
-    response
-        .headers_mut()
-        .insert(VARY, HeaderValue::from_static("origin"));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = known {
-        response
-            .headers_mut()
-            .insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
     response
 }
 
 fn preflight_headers() -> HeaderMap {
     HeaderMap::from_iter([
-        (
-            ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("GET, POST"),
-        ),
-        (
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("content-type"),
-        ),
+        (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST")),
+        (ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type")),
         (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
     ])
 }

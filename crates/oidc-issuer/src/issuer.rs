@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
 use common::domain::Clock;
+use jsonwebtoken::jwk::JwkSet;
 use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
@@ -43,10 +44,7 @@ pub(crate) enum LoginRefusal {
 
 impl Issuer {
     /// Builds an issuer and makes its first key, which takes a fraction of a second.
-    pub fn new(
-        config: IssuerConfig,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Self>, InvalidIssuerConfig> {
+    pub fn new(config: IssuerConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, InvalidIssuerConfig> {
         config.check()?;
         let passwords = Passwords::new(&config.users);
         Ok(Arc::new(Self {
@@ -103,13 +101,10 @@ impl Issuer {
     }
 
     pub(crate) fn knows_web_origin(&self, origin: &str) -> bool {
-        self.config
-            .clients
-            .iter()
-            .any(|client| client.has_web_origin(origin))
+        self.config.clients.iter().any(|client| client.has_web_origin(origin))
     }
 
-    pub(crate) fn jwks(&self) -> Value {
+    pub(crate) fn jwks(&self) -> JwkSet {
         self.keys.jwks()
     }
 
@@ -121,10 +116,7 @@ impl Issuer {
         password: &SecretString,
     ) -> Result<String, LoginRefusal> {
         let now = self.clock.now();
-        let known = self
-            .config
-            .user(username)
-            .map(|user| user.username.as_str());
+        let known = self.config.user(username).map(|user| user.username.as_str());
         if !self.state().guesses.begin(known, now) {
             tracing::warn!("Refused a login: too many wrong passwords");
             return Err(LoginRefusal::TooManyGuesses);
@@ -141,10 +133,7 @@ impl Issuer {
             username: username.to_owned(),
             logged_in_at: now,
         };
-        state
-            .ledger
-            .issue_code(grant, now)
-            .map_err(|_| LoginRefusal::Busy)
+        state.ledger.issue_code(grant, now).map_err(|_| LoginRefusal::Busy)
     }
 
     pub(crate) fn redeem(&self, redemption: &Redemption<'_>) -> Option<TokenAnswer> {
@@ -192,9 +181,7 @@ impl Issuer {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("nothing panics while it holds the state")
+        self.state.lock().expect("nothing panics while it holds the state")
     }
 }
 

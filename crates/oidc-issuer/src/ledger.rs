@@ -103,10 +103,7 @@ impl Ledger {
     /// Any try spends the code. Who shows a spent one may have stolen it, or been stolen from: the session
     /// that it opened ends (RFC 6749 §4.1.2, RFC 9700 §4.5).
     pub(crate) fn redeem(&mut self, shown: &Redemption<'_>, now: Timestamp) -> Option<Session> {
-        let code = self
-            .codes
-            .get_mut(shown.code)
-            .filter(|code| code.ends_at > now)?;
+        let code = self.codes.get_mut(shown.code).filter(|code| code.ends_at > now)?;
         if code.is_spent {
             self.sessions.remove(&code.handle);
             return None;
@@ -122,12 +119,7 @@ impl Ledger {
     /// Goes on with a session, and gives it a new refresh token.
     ///
     /// A refresh token works once: showing an old one ends the session (RFC 9700 §4.14.2).
-    pub(crate) fn refresh(
-        &mut self,
-        refresh_token: &str,
-        client_id: &str,
-        now: Timestamp,
-    ) -> Option<Session> {
+    pub(crate) fn refresh(&mut self, refresh_token: &str, client_id: &str, now: Timestamp) -> Option<Session> {
         let (handle, _) = refresh_token.split_once('.')?;
         let session = self.sessions.get_mut(handle)?;
         let is_current = is_equal(refresh_token, &session.refresh_token);
@@ -155,8 +147,7 @@ impl Ledger {
     /// Ends whatever the person has open.
     pub(crate) fn end_all_of(&mut self, username: &str) {
         self.codes.retain(|_, code| code.grant.username != username);
-        self.sessions
-            .retain(|_, session| session.grant.username != username);
+        self.sessions.retain(|_, session| session.grant.username != username);
     }
 
     fn open(&mut self, handle: String, grant: Grant, now: Timestamp) -> Option<Session> {
@@ -269,9 +260,7 @@ mod tests {
             challenge,
             ..grant().request
         };
-        let code = ledger
-            .issue_code(Grant { request, ..grant() }, NOW)
-            .unwrap();
+        let code = ledger.issue_code(Grant { request, ..grant() }, NOW).unwrap();
 
         let shown = Redemption {
             code: &code,
@@ -298,11 +287,7 @@ mod tests {
     fn a_session_ends_when_idle_and_in_any_case_after_ten_hours() {
         let mut ledger = Ledger::default();
         let idle = session(&mut ledger).refresh_token;
-        assert!(
-            ledger
-                .refresh(&idle, "ui", NOW + Ledger::IDLE_LIFETIME)
-                .is_none()
-        );
+        assert!(ledger.refresh(&idle, "ui", NOW + Ledger::IDLE_LIFETIME).is_none());
 
         let (mut busy, mut now) = (session(&mut ledger).refresh_token, NOW);
         while let Some(session) = ledger.refresh(&busy, "ui", now) {
@@ -325,9 +310,7 @@ mod tests {
         assert!(!refreshes_after(
             |ledger, session| ledger.end_by_refresh_token(&session.refresh_token)
         ));
-        assert!(!refreshes_after(
-            |ledger, session| ledger.end_by_id(&session.id)
-        ));
+        assert!(!refreshes_after(|ledger, session| ledger.end_by_id(&session.id)));
         assert!(!refreshes_after(|ledger, _| ledger.end_all_of("olga")));
     }
 
@@ -339,11 +322,7 @@ mod tests {
         }
 
         assert_eq!(ledger.issue_code(grant(), NOW), Err(Full));
-        assert!(
-            ledger
-                .issue_code(grant(), NOW + Ledger::CODE_LIFETIME)
-                .is_ok()
-        );
+        assert!(ledger.issue_code(grant(), NOW + Ledger::CODE_LIFETIME).is_ok());
     }
 
     fn grant() -> Grant {

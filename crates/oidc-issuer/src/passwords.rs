@@ -18,10 +18,7 @@ impl Passwords {
     pub(crate) fn new(users: &[UserConfig]) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes());
         let tag = |user: &UserConfig| hmac::sign(&key, user.password.expose_secret().as_bytes());
-        let tags = users
-            .iter()
-            .map(|user| (user.username.clone(), tag(user)))
-            .collect();
+        let tags = users.iter().map(|user| (user.username.clone(), tag(user))).collect();
         Self {
             tags,
             nobody: hmac::sign(&key, &random_bytes()),
@@ -33,11 +30,6 @@ impl Passwords {
     pub(crate) fn match_user(&self, username: &str, password: &SecretString) -> bool {
         let expected = self.tags.get(username).unwrap_or(&self.nobody);
         // `hmac::verify` compares in constant time.
-        hmac::verify(
-            &self.key,
-            password.expose_secret().as_bytes(),
-            expected.as_ref(),
-        )
-        .is_ok()
+        hmac::verify(&self.key, password.expose_secret().as_bytes(), expected.as_ref()).is_ok()
     }
 }

@@ -1,15 +1,13 @@
 use std::sync::{Arc, RwLock};
 
-use aws_lc_rs::digest;
-use aws_lc_rs::io::Positive;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKey};
-use aws_lc_rs::signature::{
-    KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey,
-};
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use pem_rfc7468::LineEnding;
+use serde_json::Value;
 
 /// The keys of the issuer: one signs, the ones before it still verify until they are retired.
 ///
@@ -19,10 +17,12 @@ pub(crate) struct KeyRing {
     keys: RwLock<Vec<Arc<SigningKey>>>,
 }
 
-/// An RSA key pair for RS256.
+/// An RSA key pair for RS256, Keycloak's default.
 struct SigningKey {
-    id: String,
-    pair: KeyPair,
+    private: EncodingKey,
+    /// The public half as it is published; its id is its thumbprint (RFC 7638).
+    public: Jwk,
+    header: Header,
 }
 
 impl KeyRing {
@@ -45,90 +45,66 @@ impl KeyRing {
 
     /// Signs claims as a JWS in compact form (RFC 7515 §7.1).
     pub(crate) fn sign(&self, claims: &Value) -> String {
-        let newest = self
-            .keys
-            .read()
-            .expect(NO_PANIC)
-            .first()
-            .cloned()
-            .expect("there is always a key");
-        let header = json!({"alg": "RS256", "typ": "JWT", "kid": newest.id});
-        let message = format!(
-            "{}.{}",
-            base64url(header.to_string()),
-            base64url(claims.to_string())
-        );
-        let signature = newest.sign(message.as_bytes());
-        format!("{message}.{}", base64url(signature))
+        let newest = self.keys.read().expect(NO_PANIC).first().cloned();
+        let newest = newest.expect("there is always a key");
+        encode(&newest.header, claims, &newest.private).expect("the key is an RSA key of ours")
     }
 
     /// Reads the claims of a token that one of the keys signed, whatever they say.
     pub(crate) fn read_own(&self, token: &str) -> Option<Value> {
-        let (message, signature) = token.rsplit_once('.')?;
-        let (_, claims) = message.split_once('.')?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         let keys = self.keys.read().expect(NO_PANIC).clone();
-        let is_own = keys
-            .iter()
-            .any(|key| key.verify(message.as_bytes(), &signature));
-        is_own.then(|| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok())?
+        keys.iter().find_map(|key| key.read(token))
     }
 
-    /// Returns the public halves as a JWK set (RFC 7517 §5).
-    pub(crate) fn jwks(&self) -> Value {
+    /// Returns the public halves (RFC 7517 §5).
+    pub(crate) fn jwks(&self) -> JwkSet {
         let keys = self.keys.read().expect(NO_PANIC);
-        json!({"keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()})
+        JwkSet {
+            keys: keys.iter().map(|key| key.public.clone()).collect(),
+        }
     }
 }
 
 const NO_PANIC: &str = "nothing panics while it holds the keys";
 
 impl SigningKey {
+    const ALGORITHM: Algorithm = Algorithm::RS256;
+
     fn generate() -> Self {
-        let pair = KeyPair::generate(KeySize::Rsa2048)
-            .expect("an RSA key of 2048 bits can always be made");
+        let private = generate_rsa_key().expect("an RSA key of 2048 bits can always be made");
+        let mut public =
+            Jwk::from_encoding_key(&private, Self::ALGORITHM).expect("every private key has a public half");
+        let id = public
+            .thumbprint(ThumbprintHash::SHA256)
+            .expect("RSA keys have thumbprints");
+        public.common.key_id = Some(id.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        let header = Header {
+            kid: Some(id),
+            ..Header::new(Self::ALGORITHM)
+        };
         Self {
-            id: thumbprint(pair.public_key()),
-            pair,
+            private,
+            public,
+            header,
         }
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                message,
-                &mut signature,
-            )
-            .expect("the buffer has the length of the modulus");
-        signature
-    }
-
-    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        let public = self.pair.public_key();
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public)
-            .verify(message, signature)
-            .is_ok()
-    }
-
-    fn jwk(&self) -> Value {
-        let (n, e) = components(self.pair.public_key());
-        json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.id, "n": n, "e": e})
+    fn read(&self, token: &str) -> Option<Value> {
+        let mut whatever_it_says = Validation::new(Self::ALGORITHM);
+        whatever_it_says.required_spec_claims.clear();
+        whatever_it_says.validate_exp = false;
+        whatever_it_says.validate_aud = false;
+        let key = DecodingKey::from_jwk(&self.public).ok()?;
+        Some(decode(token, &key, &whatever_it_says).ok()?.claims)
     }
 }
 
-/// The key's id: the hash of its required members in the order of the alphabet (RFC 7638 §3).
-fn thumbprint(key: &PublicKey) -> String {
-    let (n, e) = components(key);
-    let members = format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#);
-    base64url(digest::digest(&digest::SHA256, members.as_bytes()))
-}
-
-fn components(key: &PublicKey) -> (String, String) {
-    let bytes = |positive: Positive<'_>| base64url(positive.big_endian_without_leading_zero());
-    (bytes(key.modulus()), bytes(key.exponent()))
+fn generate_rsa_key() -> Option<EncodingKey> {
+    let pkcs8 = KeyPair::generate(KeySize::Rsa2048).ok()?.as_der().ok()?;
+    let pem = pem_rfc7468::encode_string("PRIVATE KEY", LineEnding::LF, pkcs8.as_ref()).ok()?;
+    // PEM, because the library takes the DER of a PKCS #8 key for PKCS #1's.
+    EncodingKey::from_rsa_pem(pem.as_bytes()).ok()
 }
 
 pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
@@ -137,6 +113,8 @@ pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -148,7 +126,7 @@ mod tests {
         ring.rotate();
         let new = ring.sign(&claims);
         assert_eq!(ring.read_own(&old), Some(claims.clone()));
-        assert_eq!(ring.jwks()["keys"].as_array().map(Vec::len), Some(2));
+        assert_eq!(ring.jwks().keys.len(), 2);
 
         ring.retire_old();
         assert_eq!(ring.read_own(&old), None);

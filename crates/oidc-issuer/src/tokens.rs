@@ -34,8 +34,7 @@ pub(crate) struct Occasion<'issuer> {
 impl Occasion<'_> {
     /// Makes the tokens that a session is entitled to.
     pub(crate) fn answer(&self, session: &Session, keys: &KeyRing) -> TokenAnswer {
-        let access_token =
-            keys.sign(&self.access_claims(&session.id, &session.grant.request.scope));
+        let access_token = keys.sign(&self.access_claims(&session.id, &session.grant.request.scope));
         TokenAnswer {
             expires_in: self.config.access_token_lifetime.as_secs(),
             refresh_token: session.refresh_token.clone(),
@@ -86,8 +85,7 @@ impl Occasion<'_> {
             "at_hash": access_token_hash(access_token),
             "preferred_username": self.user.username,
         });
-        if let (Some(nonce), Some(members)) = (&session.grant.request.nonce, claims.as_object_mut())
-        {
+        if let (Some(nonce), Some(members)) = (&session.grant.request.nonce, claims.as_object_mut()) {
             members.insert("nonce".to_owned(), json!(nonce));
         }
         claims

@@ -1,5 +1,5 @@
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use ipnet::IpNet;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::hub::{Hub, HubError, PeerConfig, PeerFault, PeerStatus};
+use crate::hub::rules::{Dump, check, differing, not_applied};
+use crate::hub::{Hub, HubError, PeerConfig, PeerStatus};
 use crate::stack::TunnelStream;
 use crate::tunnel::{Tunnel, TunnelError, peer};
 
@@ -65,9 +66,6 @@ struct Remembered {
     last_handshake: Option<Timestamp>,
 }
 
-/// What gotatun has at one moment; it alone is the truth about the hub.
-type Dump = HashMap<WireguardKey, PeerStatus>;
-
 /// Why a device could not be dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
@@ -98,8 +96,7 @@ impl fmt::Debug for EmbeddedHub {
 impl EmbeddedHub {
     /// Starts a hub without peers.
     pub async fn start(config: HubConfig) -> Result<Self, TunnelError> {
-        let tunnel =
-            Tunnel::start(&config.private_key, config.network.hub(), config.listen).await?;
+        let tunnel = Tunnel::start(&config.private_key, config.network.hub(), config.listen).await?;
         Ok(Self {
             tunnel,
             identity: config.private_key.public_key(),
@@ -114,20 +111,13 @@ impl EmbeddedHub {
     }
 
     /// Connects to a port of a device; one that is not there yet may still appear before the deadline.
-    pub async fn dial(
-        &self,
-        address: VpnAddress,
-        port: u16,
-        deadline: Instant,
-    ) -> Result<TunnelStream, DialError> {
+    pub async fn dial(&self, address: VpnAddress, port: u16, deadline: Instant) -> Result<TunnelStream, DialError> {
         let connect = async {
             let mut stream = self.begin_to_dial(address, port).await?;
             stream.connected().await.map_err(|_| DialError::Refused)?;
             Ok(stream)
         };
-        timeout_at(deadline, connect)
-            .await
-            .unwrap_or(Err(DialError::NoAnswer))
+        timeout_at(deadline, connect).await.unwrap_or(Err(DialError::NoAnswer))
     }
 
     /// Returns how many packets devices have sent to anything but the hub; they are dropped.
@@ -140,11 +130,7 @@ impl EmbeddedHub {
         self.tunnel.close().await;
     }
 
-    async fn begin_to_dial(
-        &self,
-        address: VpnAddress,
-        port: u16,
-    ) -> Result<TunnelStream, DialError> {
+    async fn begin_to_dial(&self, address: VpnAddress, port: u16) -> Result<TunnelStream, DialError> {
         loop {
             // Held until the connection exists, so that who removes the peer finds it and resets it.
             let mut memory = self.memory.lock().await;
@@ -153,11 +139,7 @@ impl EmbeddedHub {
             // Without an endpoint every packet would be lost, so the first one waits for it.
             if peer.ok_or(DialError::UnknownAddress)?.endpoint.is_some() {
                 let remote = SocketAddrV4::new(address.ip(), port);
-                return self
-                    .tunnel
-                    .stack
-                    .connect(remote)
-                    .map_err(|_| DialError::Unavailable);
+                return self.tunnel.stack.connect(remote).map_err(|_| DialError::Unavailable);
             }
             drop(memory);
             sleep(APPEARANCE_LOOK).await;
@@ -183,13 +165,15 @@ impl EmbeddedHub {
     /// Adds new peers, and moves known ones to another address.
     async fn apply(&self, changes: &[PeerConfig]) -> Result<(), HubError> {
         let write = async |device: &mut DeviceWrite<'_, _>| {
+            // All addresses are given up before any is taken, so that two peers can exchange theirs.
+            for change in changes {
+                let key = PublicKey::from(*change.key.as_bytes());
+                device.modify_peer(&key, PeerMut::clear_allowed_ips).await;
+            }
             for change in changes {
                 let key = PublicKey::from(*change.key.as_bytes());
                 let address = change.address.ip();
-                let update = |peer: &mut PeerMut| {
-                    peer.clear_allowed_ips();
-                    peer.add_allowed_ip(IpAddr::V4(address));
-                };
+                let update = |peer: &mut PeerMut| peer.add_allowed_ip(IpAddr::V4(address));
                 // An update keeps the session and the endpoint.
                 if !device.modify_peer(&key, update).await {
                     let mut new = peer(&change.key, address);
@@ -198,11 +182,7 @@ impl EmbeddedHub {
                 }
             }
         };
-        self.tunnel
-            .wireguard
-            .write(write)
-            .await
-            .map_err(unavailable)
+        self.tunnel.wireguard.write(write).await.map_err(HubError::unavailable)
     }
 
     fn abort_connections_with(&self, peer: Option<&PeerStatus>) {
@@ -230,13 +210,7 @@ impl Hub for EmbeddedHub {
         }
         self.apply(&changes).await?;
 
-        let missing = differing(peers, &self.dump(&mut memory).await);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(HubError::NotApplied {
-            keys: missing.into_iter().map(|peer| peer.key).collect(),
-        })
+        not_applied(&differing(peers, &self.dump(&mut memory).await))
     }
 
     async fn remove_peers(&self, keys: &[WireguardKey]) -> Result<(), HubError> {
@@ -250,77 +224,13 @@ impl Hub for EmbeddedHub {
                 device.remove_peer(&PublicKey::from(*key.as_bytes())).await;
             }
         };
-        self.tunnel
-            .wireguard
-            .write(write)
-            .await
-            .map_err(unavailable)
+        self.tunnel.wireguard.write(write).await.map_err(HubError::unavailable)
     }
 
     async fn peers(&self) -> Result<Vec<PeerStatus>, HubError> {
         let mut memory = self.memory.lock().await;
         Ok(self.dump(&mut memory).await.into_values().collect())
     }
-}
-
-/// Refuses what WireGuard would silently ignore or do otherwise.
-fn check(peers: &[PeerConfig], own: &WireguardKey, present: &Dump) -> Result<(), HubError> {
-    let holders: HashMap<IpNet, WireguardKey> = present
-        .values()
-        .flat_map(|status| {
-            status
-                .allowed_addresses
-                .iter()
-                .map(|address| (*address, status.key))
-        })
-        .collect();
-    let mut keys = HashSet::new();
-    let mut batch = HashSet::new();
-    for peer in peers {
-        let invalid = |fault| {
-            Err(HubError::InvalidPeer {
-                key: peer.key,
-                fault,
-            })
-        };
-        if peer.key == *own {
-            return invalid(PeerFault::OwnKey);
-        }
-        if !keys.insert(peer.key) {
-            return invalid(PeerFault::RepeatedKey);
-        }
-        if !batch.insert(peer.address) {
-            return invalid(PeerFault::RepeatedAddress);
-        }
-        let holder = holders
-            .get(&host(peer.address))
-            .filter(|holder| **holder != peer.key);
-        if let Some(holder) = holder {
-            return Err(HubError::AddressTaken {
-                address: peer.address,
-                holder: *holder,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Picks the peers that are missing, or have another address.
-fn differing(peers: &[PeerConfig], present: &Dump) -> Vec<PeerConfig> {
-    let is_present = |peer: &PeerConfig| {
-        present
-            .get(&peer.key)
-            .is_some_and(|status| status.has_only(peer.address.ip()))
-    };
-    peers
-        .iter()
-        .filter(|peer| !is_present(peer))
-        .copied()
-        .collect()
-}
-
-fn host(address: VpnAddress) -> IpNet {
-    IpNet::from(IpAddr::V4(address.ip()))
 }
 
 fn remember<'a>(memory: &'a mut Memory, key: &PublicKey) -> Option<&'a mut Remembered> {
@@ -348,11 +258,5 @@ fn status(stats: PeerStats, remembered: &Remembered) -> PeerStatus {
         endpoint: peer.endpoint,
         received_bytes: stats.rx_bytes.try_into().unwrap_or(u64::MAX),
         sent_bytes: stats.tx_bytes.try_into().unwrap_or(u64::MAX),
-    }
-}
-
-fn unavailable(error: gotatun::device::Error) -> HubError {
-    HubError::Unavailable {
-        source: Box::new(error),
     }
 }

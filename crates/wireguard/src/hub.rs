@@ -5,6 +5,8 @@ use async_trait::async_trait;
 use common::domain::{Timestamp, VpnAddress, WireguardKey};
 use ipnet::IpNet;
 
+pub(crate) mod rules;
+
 /// The centre of the device network, as enrollment and the reconciler need it.
 ///
 /// The database is the truth and the hub a cache of it: every method may be repeated, and a caller
@@ -25,6 +27,21 @@ pub trait Hub: Send + Sync {
 
     /// Lists every peer with what the hub last saw of it, in no particular order.
     async fn peers(&self) -> Result<Vec<PeerStatus>, HubError>;
+
+    /// Says the least that a caller needs to know to decide whether to compare everything.
+    async fn health(&self) -> Result<HubHealth, HubError> {
+        let (identity, peers) = (self.identity().await?, self.peers().await?.len());
+        Ok(HubHealth { identity, peers })
+    }
+}
+
+/// How a hub is. If either is not as expected, the database and the hub differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubHealth {
+    /// The hub's public key.
+    pub identity: WireguardKey,
+    /// How many peers it has.
+    pub peers: usize,
 }
 
 /// What a peer of the hub shall be: one key, one address.
@@ -121,6 +138,12 @@ pub enum HubError {
         /// What is wrong with it.
         fault: PeerFault,
     },
+}
+
+impl HubError {
+    pub(crate) fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable { source: source.into() }
+    }
 }
 
 /// What no hub accepts.

@@ -42,11 +42,7 @@ async fn a_packet_for_another_device_ends_at_the_hub() {
     }
 
     let peers = hub.peers().await.unwrap();
-    let sent = peers
-        .iter()
-        .find(|status| status.has_only(VICTIM))
-        .unwrap()
-        .sent_bytes;
+    let sent = peers.iter().find(|status| status.has_only(VICTIM)).unwrap().sent_bytes;
     assert!(sent <= HANDSHAKE_BYTES, "{sent}");
     let mut accept = Box::pin(listener.accept());
     assert!(poll_once(&mut accept).is_pending());
@@ -89,11 +85,7 @@ async fn a_device_that_uses_another_address_is_not_heard() {
 }
 
 async fn dial(tunnel: &Tunnel, host: Ipv4Addr, port: u16) -> io::Result<()> {
-    tunnel
-        .stack
-        .connect(SocketAddrV4::new(host, port))?
-        .connected()
-        .await
+    tunnel.stack.connect(SocketAddrV4::new(host, port))?.connected().await
 }
 
 fn network() -> VpnNetwork {
@@ -112,9 +104,7 @@ async fn start_hub() -> EmbeddedHub {
 
 async fn admit(hub: &EmbeddedHub, key: WireguardKey, address: Ipv4Addr) {
     let address = network().device_address(address).unwrap();
-    hub.ensure_peers(&[PeerConfig::new(key, address)])
-        .await
-        .unwrap();
+    hub.ensure_peers(&[PeerConfig::new(key, address)]).await.unwrap();
 }
 
 async fn bring_up(hub: &EmbeddedHub, private_key: WireguardPrivateKey) -> DeviceTunnel {
@@ -142,11 +132,7 @@ async fn cheat(hub: &EmbeddedHub, address: Ipv4Addr) -> Tunnel {
 }
 
 /// Routes everything into the tunnel, and can dial.
-async fn connect_with_open_routes(
-    hub: &EmbeddedHub,
-    key: &WireguardPrivateKey,
-    address: Ipv4Addr,
-) -> Tunnel {
+async fn connect_with_open_routes(hub: &EmbeddedHub, key: &WireguardPrivateKey, address: Ipv4Addr) -> Tunnel {
     let tunnel = Tunnel::start(key, address, "127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();

@@ -18,9 +18,15 @@
 
 mod hub;
 
+#[cfg(feature = "control")]
+mod control;
 mod device_tunnel;
 mod embedded;
 
+#[cfg(feature = "control")]
+mod interface;
+#[cfg(feature = "control")]
+mod keys;
 pub mod quick;
 
 mod stack;
@@ -30,9 +36,13 @@ mod udp;
 #[cfg(test)]
 mod isolation;
 
+#[cfg(feature = "control")]
+pub use control::{Backend, ControlHub};
 pub use device_tunnel::{DeviceTunnel, TunnelConfig};
 pub use embedded::{DialError, EmbeddedHub, HubConfig};
-pub use hub::{Hub, HubError, PeerConfig, PeerFault, PeerStatus};
+pub use hub::{Hub, HubError, HubHealth, PeerConfig, PeerFault, PeerStatus};
+#[cfg(feature = "control")]
+pub use interface::{InterfaceName, InvalidInterfaceName};
 pub use stack::{TunnelListener, TunnelStream};
 pub use tunnel::TunnelError;
 

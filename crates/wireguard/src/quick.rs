@@ -45,10 +45,7 @@ pub struct WgQuickConfig {
 impl WgQuickConfig {
     /// Writes the file; with a private key in it, it is a secret.
     pub fn render(&self) -> String {
-        let private_key = self
-            .private_key
-            .as_ref()
-            .map(WireguardPrivateKey::to_base64);
+        let private_key = self.private_key.as_ref().map(WireguardPrivateKey::to_base64);
         let private_key = private_key
             .as_ref()
             .map_or(PRIVATE_KEY_PLACEHOLDER, |key| key.expose_secret());
@@ -63,12 +60,7 @@ impl WgQuickConfig {
              Endpoint = {}\n\
              AllowedIPs = {}/32\n\
              PersistentKeepalive = {}\n",
-            self.address,
-            self.mtu,
-            self.hub_key,
-            self.hub_endpoint,
-            self.hub_address,
-            self.keepalive_seconds,
+            self.address, self.mtu, self.hub_key, self.hub_endpoint, self.hub_address, self.keepalive_seconds,
         )
     }
 
@@ -81,9 +73,7 @@ impl WgQuickConfig {
                 text => WireguardPrivateKey::parse(text).ok().map(Some),
             })?,
             address: file.value("Address", host_address)?,
-            mtu: file.value("MTU", |text| {
-                text.parse().ok().filter(|mtu| (576..=1500).contains(mtu))
-            })?,
+            mtu: file.value("MTU", |text| text.parse().ok().filter(|mtu| (576..=1500).contains(mtu)))?,
             hub_key: file.value("PublicKey", |text| WireguardKey::parse(text).ok())?,
             hub_endpoint: file.value("Endpoint", |text| text.parse().ok())?,
             hub_address: file.value("AllowedIPs", host_address)?,
@@ -175,11 +165,7 @@ impl<'a> File<'a> {
         Ok(file)
     }
 
-    fn value<T>(
-        &self,
-        key: &'static str,
-        read: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, InvalidWgQuick> {
+    fn value<T>(&self, key: &'static str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, InvalidWgQuick> {
         let found = self.0.iter().find(|(found, _)| *found == key);
         let (_, text) = found.ok_or(InvalidWgQuick::Missing { key })?;
         read(text).ok_or(InvalidWgQuick::InvalidValue { key })

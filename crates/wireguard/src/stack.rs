@@ -52,16 +52,12 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Sockets> {
-        self.sockets
-            .lock()
-            .expect("no code panics while it holds the sockets")
+        self.sockets.lock().expect("no code panics while it holds the sockets")
     }
 
     fn now(&self) -> StackInstant {
         let elapsed = self.started.elapsed().as_micros();
-        StackInstant::from_micros(
-            i64::try_from(elapsed).expect("a process runs less than 292,000 years"),
-        )
+        StackInstant::from_micros(i64::try_from(elapsed).expect("a process runs less than 292,000 years"))
     }
 }
 
@@ -125,11 +121,7 @@ impl Drop for Stack {
 }
 
 /// The stack's task: until gotatun lets go of its end.
-async fn run(
-    shared: Arc<Shared>,
-    mut inbound: mpsc::Receiver<Packet<Ip>>,
-    outgoing: mpsc::Sender<Packet<Ip>>,
-) {
+async fn run(shared: Arc<Shared>, mut inbound: mpsc::Receiver<Packet<Ip>>, outgoing: mpsc::Sender<Packet<Ip>>) {
     let mut batch = Vec::with_capacity(wire::QUEUE);
     loop {
         let pause = shared.lock().poll(batch.drain(..), shared.now());

@@ -85,10 +85,7 @@ impl Tunnel {
             .map_err(|_| TunnelError::Closed)?;
         // A device that is built without peers takes up its socket only when it is reconfigured;
         // adding a peer does not do that, and clearing them does.
-        wireguard
-            .clear_peers()
-            .await
-            .map_err(|_| TunnelError::Closed)?;
+        wireguard.clear_peers().await.map_err(|_| TunnelError::Closed)?;
         Ok(Self {
             wireguard,
             stack,
@@ -104,11 +101,7 @@ impl Tunnel {
 
     /// Waits until there is a session with a peer that is not yet due for renewal, and asks for one if
     /// there is none.
-    pub(crate) async fn handshake(
-        &self,
-        peer: &WireguardKey,
-        deadline: Instant,
-    ) -> Result<(), TunnelError> {
+    pub(crate) async fn handshake(&self, peer: &WireguardKey, deadline: Instant) -> Result<(), TunnelError> {
         let peer = PublicKey::from(*peer.as_bytes());
         let attempt = async {
             // gotatun waits for ever, and only for handshakes that this side began.
@@ -143,10 +136,7 @@ impl Tunnel {
             device.remove_peer(&peer.public_key).await;
             device.add_peer(peer);
         };
-        self.wireguard
-            .write(replace)
-            .await
-            .map_err(|_| TunnelError::Closed)
+        self.wireguard.write(replace).await.map_err(|_| TunnelError::Closed)
     }
 
     /// Resets every connection, stops, and gives the UDP port back.

@@ -24,9 +24,7 @@ pub(crate) struct BoundSocket(Option<SharedSocket>);
 
 impl BoundSocket {
     /// Binds; the token is cancelled when the last user of the socket has let go of it.
-    pub(crate) async fn bind(
-        address: SocketAddr,
-    ) -> io::Result<(Self, SocketAddr, CancellationToken)> {
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<(Self, SocketAddr, CancellationToken)> {
         let udp = UdpSocket::bind(address).await?;
         let local = udp.local_addr()?;
         let released = CancellationToken::new();
@@ -42,10 +40,7 @@ impl UdpTransportFactory for BoundSocket {
     type Send = SharedSocket;
     type Recv = SharedSocket;
 
-    async fn bind(
-        &mut self,
-        _params: &UdpTransportFactoryParams,
-    ) -> io::Result<(SharedSocket, SharedSocket)> {
+    async fn bind(&mut self, _params: &UdpTransportFactoryParams) -> io::Result<(SharedSocket, SharedSocket)> {
         let socket = self.0.take().ok_or(io::ErrorKind::AddrInUse)?;
         Ok((socket.clone(), socket))
     }
@@ -65,11 +60,7 @@ impl UdpSend for SharedSocket {
     type SendManyBuf = ();
 
     async fn send_to(&self, packet: Packet, destination: SocketAddr) -> io::Result<()> {
-        self.0
-            .udp
-            .send_to(&packet, destination)
-            .await
-            .map(|_sent| ())
+        self.0.udp.send_to(&packet, destination).await.map(|_sent| ())
     }
 
     fn local_addr(&self) -> io::Result<Option<SocketAddr>> {

@@ -31,7 +31,7 @@ const BACKDATE: Duration = Duration::minutes(1);
 const CRL_LIFETIME: Duration = Duration::hours(24);
 
 /// The authority.
-pub struct EmbeddedCa {
+pub(crate) struct EmbeddedCa {
     root_pem: String,
     intermediate_pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -43,7 +43,7 @@ pub struct EmbeddedCa {
 
 /// Why the authority cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum EmbeddedCaError {
+pub(crate) enum EmbeddedCaError {
     /// Its folder cannot be read or written.
     #[error("the certificate authority's folder cannot be used")]
     Folder(#[from] io::Error),
@@ -55,7 +55,7 @@ pub enum EmbeddedCaError {
 impl EmbeddedCa {
     /// Opens the authority in `folder`, and makes it there the first time. Its certificates name `crl_url` as the
     /// place of the revocation list.
-    pub fn open(folder: &Path, crl_url: String, clock: Arc<dyn Clock>) -> Result<Self, EmbeddedCaError> {
+    pub(crate) fn open(folder: &Path, crl_url: String, clock: Arc<dyn Clock>) -> Result<Self, EmbeddedCaError> {
         fs::create_dir_all(folder)?;
         if !folder.join("intermediate.pem").exists() {
             make(folder, clock.now())?;
@@ -73,11 +73,6 @@ impl EmbeddedCa {
             revoked_file,
             clock,
         })
-    }
-
-    /// Returns the root, PEM.
-    pub fn root_pem(&self) -> &str {
-        &self.root_pem
     }
 
     fn leaf(&self, intent: &CertificateIntent) -> Result<String, rcgen::Error> {

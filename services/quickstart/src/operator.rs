@@ -23,7 +23,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A person who logged in.
 #[derive(Debug)]
-pub struct Operator {
+pub(crate) struct Operator {
     http: Client,
     api: Url,
     proxy: Url,
@@ -32,7 +32,7 @@ pub struct Operator {
 
 /// What went wrong on the way, for the person who reads the progress lines.
 #[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
+pub(crate) enum OperatorError {
     /// A service did not answer.
     #[error("a service did not answer")]
     Http(#[from] reqwest::Error),
@@ -57,19 +57,19 @@ pub enum OperatorError {
 
 /// A terminal that is open.
 #[derive(Debug)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     printed: String,
 }
 
 impl Operator {
     /// Puts an access token to use.
-    pub fn new(http: Client, api: Url, proxy: Url, access_token: SecretString) -> Self {
+    pub(crate) fn new(http: Client, api: Url, proxy: Url, access_token: SecretString) -> Self {
         Self { http, api, proxy, access_token }
     }
 
     /// Makes an enrollment token for as many devices as `quota`.
-    pub async fn enrollment_token(&self, quota: u16) -> Result<SecretString, OperatorError> {
+    pub(crate) async fn enrollment_token(&self, quota: u16) -> Result<SecretString, OperatorError> {
         #[derive(Deserialize)]
         struct Created {
             token: SecretString,
@@ -81,14 +81,14 @@ impl Operator {
     }
 
     /// Takes a device out of service; returns what each system said.
-    pub async fn decommission(&self, id: &DeviceId) -> Result<serde_json::Value, OperatorError> {
+    pub(crate) async fn decommission(&self, id: &DeviceId) -> Result<serde_json::Value, OperatorError> {
         let url = join(&self.api, &format!("devices/{id}"));
         let answer = self.http.delete(url).bearer_auth(self.bearer()).send().await?;
         Ok(accepted(answer).await?.json().await?)
     }
 
     /// Opens a terminal with a one-time ticket, as the web page does, and starts the shell.
-    pub async fn open_terminal(&self, id: &DeviceId) -> Result<Terminal, OperatorError> {
+    pub(crate) async fn open_terminal(&self, id: &DeviceId) -> Result<Terminal, OperatorError> {
         #[derive(Deserialize)]
         struct Issued {
             ticket: SecretString,
@@ -119,12 +119,12 @@ impl Operator {
 
 impl Terminal {
     /// Waits for the shell's first byte.
-    pub async fn wait_for_output(&mut self) -> Result<(), OperatorError> {
+    pub(crate) async fn wait_for_output(&mut self) -> Result<(), OperatorError> {
         self.read_until(|printed| !printed.is_empty()).await
     }
 
     /// Types a line and waits until the shell prints `answer`.
-    pub async fn run(&mut self, line: &str, answer: &str) -> Result<(), OperatorError> {
+    pub(crate) async fn run(&mut self, line: &str, answer: &str) -> Result<(), OperatorError> {
         self.printed.clear();
         let typed = format!("0{line}\r");
         self.socket.send(Message::binary(typed.into_bytes())).await.map_err(Box::new)?;
@@ -132,7 +132,7 @@ impl Terminal {
     }
 
     /// Leaves, as closing the browser's tab does.
-    pub async fn leave(mut self) -> Result<(), OperatorError> {
+    pub(crate) async fn leave(mut self) -> Result<(), OperatorError> {
         Ok(self.socket.close(None).await.map_err(Box::new)?)
     }
 

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 /// Prints one line a step, with the time since the start and the time the step took.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     started: Instant,
     last: Instant,
 }
 
 impl Progress {
     /// Starts the clock.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let now = Instant::now();
         Self { started: now, last: now }
     }
 
     /// Says that a step is done.
-    pub fn done(&mut self, step: &str, detail: impl Display) {
+    pub(crate) fn done(&mut self, step: &str, detail: impl Display) {
         let now = Instant::now();
         let (total, took) = (now - self.started, now - self.last);
         self.last = now;
@@ -27,13 +27,13 @@ impl Progress {
     }
 
     /// Returns the time since the start.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 }
 
 /// Prints a line. A reader that went away is no reason to stop.
-pub fn say(line: impl Display) {
+pub(crate) fn say(line: impl Display) {
     let mut out = stdout().lock();
     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
         tracing::debug!("Nobody reads the progress lines");

@@ -32,6 +32,11 @@ impl TrustedProxies {
         Self(networks.into_iter().collect())
     }
 
+    /// Whether nobody is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the client of a request: the peer, unless it is a trusted proxy; then the rightmost
     /// address of `X-Forwarded-For` that is none. What is left of it can be invented by anyone.
     pub fn client_address(&self, extensions: &Extensions, headers: &HeaderMap) -> ClientAddress {

@@ -9,10 +9,7 @@ use super::transaction::Transaction;
 use crate::domain::{DeviceId, StoreError, VpnNetwork};
 
 /// Adds a network, or moves its hub. Two networks must not share an address.
-pub(super) async fn ensure_pool(
-    transaction: &mut Transaction,
-    network: &VpnNetwork,
-) -> Result<(), StoreError> {
+pub(super) async fn ensure_pool(transaction: &mut Transaction, network: &VpnNetwork) -> Result<(), StoreError> {
     let prefix = network.prefix();
     let name = prefix.to_string();
     let first = Ipv4Addr::from(u32::from(prefix.network()) + 1);
@@ -40,9 +37,7 @@ pub(super) async fn ensure_pool(
 }
 
 /// Takes an address out of the pool; none when it is exhausted.
-pub(super) async fn allocate(
-    transaction: &mut Transaction,
-) -> Result<Option<Ipv4Addr>, StoreError> {
+pub(super) async fn allocate(transaction: &mut Transaction) -> Result<Option<Ipv4Addr>, StoreError> {
     // Whoever holds the pools decides alone.
     let statement = sql(
         "SELECT network, last_address, hub_address, next_address FROM address_pool
@@ -60,11 +55,7 @@ pub(super) async fn allocate(
         }
         let statement = sql("UPDATE address_pool SET next_address = $2 WHERE network = $1");
         transaction
-            .execute(
-                statement
-                    .bind(&pool.get::<String>("network")?)
-                    .bind(&(address + 1)),
-            )
+            .execute(statement.bind(&pool.get::<String>("network")?).bind(&(address + 1)))
             .await?;
         let address = u32::try_from(address).map_err(|_| StoreError::Corrupt {
             column: "address_pool.next_address",
@@ -82,8 +73,7 @@ pub(super) async fn release(
     quarantine: Duration,
 ) -> Result<(), StoreError> {
     let free_at = transaction.now + quarantine;
-    let statement =
-        sql("INSERT INTO released_address (address, device_id, free_at) VALUES ($1, $2, $3)");
+    let statement = sql("INSERT INTO released_address (address, device_id, free_at) VALUES ($1, $2, $3)");
     transaction
         .execute(statement.bind(&address).bind(device).bind(&free_at))
         .await

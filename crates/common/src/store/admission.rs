@@ -6,8 +6,8 @@ use super::statement::sql;
 use super::transaction::Transaction;
 use super::{addresses, audit, certificates, devices, jobs, live, tokens};
 use crate::domain::{
-    Actor, Admission, AdmitError, Application, CertificateState, Device, DeviceId, DeviceState,
-    Digest, EnrollmentToken, JobAction, StoreError, System, TokenPurpose, WireguardKey,
+    Actor, Admission, AdmitError, Application, CertificateState, Device, DeviceId, DeviceState, Digest,
+    EnrollmentToken, JobAction, StoreError, System, TokenPurpose, WireguardKey,
 };
 
 /// Admits a device, or says why not; a refusal undoes everything.
@@ -25,8 +25,7 @@ pub(super) async fn admit(
     if !token.id_pattern.matches(id) {
         return Err(AdmitError::DeviceMismatch);
     }
-    let is_new =
-        token.purpose == TokenPurpose::Enroll && insert_device(transaction, id, &token).await?;
+    let is_new = token.purpose == TokenPurpose::Enroll && insert_device(transaction, id, &token).await?;
     // A return ticket is for a device that exists.
     let standing = devices::lock(transaction, id)
         .await?
@@ -51,21 +50,9 @@ pub(super) async fn admit(
     complete_device(transaction, id, address, application).await?;
     let intent = certificates::intend(transaction, id, token.id, application).await?;
     let device = devices::read_back(transaction, id).await?;
-    let action = if is_new {
-        "device.admitted"
-    } else {
-        "device.readmitted"
-    };
-    let detail =
-        serde_json::json!({ "address": address, "certificate": intent.id, "epoch": device.epoch });
-    audit::append_about(
-        transaction,
-        Actor::Token(token.id.to_string()),
-        action,
-        id,
-        detail,
-    )
-    .await?;
+    let action = if is_new { "device.admitted" } else { "device.readmitted" };
+    let detail = serde_json::json!({ "address": address, "certificate": intent.id, "epoch": device.epoch });
+    audit::append_about(transaction, Actor::Token(token.id.to_string()), action, id, detail).await?;
     Ok(Admission {
         device,
         intent,
@@ -109,11 +96,9 @@ async fn insert_device(
     token: &EnrollmentToken,
 ) -> Result<bool, StoreError> {
     let now = transaction.now;
-    let statement = sql(
-        "INSERT INTO device (id, state, group_name, epoch, created_at)
+    let statement = sql("INSERT INTO device (id, state, group_name, epoch, created_at)
                          VALUES ($1, 'admitted', $2, 1, $3)
-                         ON CONFLICT DO NOTHING",
-    );
+                         ON CONFLICT DO NOTHING");
     Ok(transaction
         .execute(statement.bind(id).bind(&token.group).bind(&now))
         .await?
@@ -139,8 +124,7 @@ async fn repeat(
         current.record.state,
         CertificateState::Intended | CertificateState::Active
     );
-    let is_same_request =
-        current.token_id == Some(token.id) && current.csr_digest == application.csr_digest;
+    let is_same_request = current.token_id == Some(token.id) && current.csr_digest == application.csr_digest;
     let has_same_key = device.wireguard_key == Some(application.wireguard_key);
     if !is_current || !is_same_request || !(has_same_key || application.wireguard_key_is_ours) {
         return Ok(None);
@@ -172,19 +156,10 @@ async fn replace_our_key(
     tombstone_wireguard_key(transaction, &device.id).await?;
     claim_wireguard_key(transaction, &device.id, key, false).await?;
     let statement = sql("UPDATE device SET wireguard_key = $2 WHERE id = $1");
-    transaction
-        .execute(statement.bind(&device.id).bind(&key))
-        .await?;
+    transaction.execute(statement.bind(&device.id).bind(&key)).await?;
     let actor = Actor::Token(token.id.to_string());
     let detail = serde_json::json!({ "wireguard_key": key });
-    audit::append_about(
-        transaction,
-        actor,
-        "device.wireguard_key_replaced",
-        &device.id,
-        detail,
-    )
-    .await?;
+    audit::append_about(transaction, actor, "device.wireguard_key_replaced", &device.id, detail).await?;
     Ok(Device {
         wireguard_key: Some(key),
         ..device.clone()
@@ -197,9 +172,7 @@ async fn may_start_over(
     standing: &devices::Standing,
     token: &EnrollmentToken,
 ) -> Result<(), AdmitError> {
-    let is_allowed = standing
-        .reenroll_until
-        .is_some_and(|until| transaction.now < until);
+    let is_allowed = standing.reenroll_until.is_some_and(|until| transaction.now < until);
     if is_allowed || token.purpose == TokenPurpose::Return {
         return Ok(());
     }
@@ -222,9 +195,7 @@ async fn start_over(
         tombstone_wireguard_key(transaction, &device.id).await?;
     }
     live::forget(transaction, &device.id).await?;
-    let statement = sql(
-        "UPDATE device SET state = 'admitted', epoch = epoch + 1, reenroll_until = NULL WHERE id = $1",
-    );
+    let statement = sql("UPDATE device SET state = 'admitted', epoch = epoch + 1, reenroll_until = NULL WHERE id = $1");
     transaction.execute(statement.bind(&device.id)).await?;
     let systems = [System::CertificateAuthority, System::Vpn];
     jobs::place(transaction, &device.id, &systems, JobAction::Ensure).await
@@ -265,8 +236,7 @@ async fn claim_keys(
         .execute(statement.bind(&application.key_digest).bind(id).bind(&now))
         .await?;
     if claimed == 0 {
-        let statement =
-            sql("SELECT device_id FROM device_key WHERE key_digest = $1 AND device_id = $2");
+        let statement = sql("SELECT device_id FROM device_key WHERE key_digest = $1 AND device_id = $2");
         let own = transaction
             .optional(statement.bind(&application.key_digest).bind(id))
             .await?;
@@ -288,11 +258,7 @@ async fn claim_wireguard_key(
         "INSERT INTO wireguard_key (public_key, device_id, first_seen_at) VALUES ($1, $2, $3)
                          ON CONFLICT (public_key) DO NOTHING",
     );
-    if transaction
-        .execute(statement.bind(&key).bind(id).bind(&now))
-        .await?
-        == 1
-    {
+    if transaction.execute(statement.bind(&key).bind(id).bind(&now)).await? == 1 {
         return Ok(());
     }
     let statement = sql("SELECT device_id FROM wireguard_key
@@ -306,16 +272,8 @@ async fn claim_wireguard_key(
 }
 
 /// Ends a device's WireGuard key; its row stays, so that nobody ever brings it again.
-pub(super) async fn tombstone_wireguard_key(
-    transaction: &mut Transaction,
-    id: &DeviceId,
-) -> Result<(), StoreError> {
+pub(super) async fn tombstone_wireguard_key(transaction: &mut Transaction, id: &DeviceId) -> Result<(), StoreError> {
     let now = transaction.now;
-    let statement = sql(
-        "UPDATE wireguard_key SET replaced_at = $2 WHERE device_id = $1 AND replaced_at IS NULL",
-    );
-    transaction
-        .execute(statement.bind(id).bind(&now))
-        .await
-        .map(drop)
+    let statement = sql("UPDATE wireguard_key SET replaced_at = $2 WHERE device_id = $1 AND replaced_at IS NULL");
+    transaction.execute(statement.bind(id).bind(&now)).await.map(drop)
 }

@@ -5,10 +5,7 @@ use async_trait::async_trait;
 use super::Store;
 use super::statement::{Row, milliseconds, sql};
 use super::transaction::{Transaction, in_transaction};
-use crate::domain::{
-    Actor, AuditEvent, AuditFilter, AuditRecord, AuditTrail, DeviceId, Digest, StoreError,
-    Timestamp,
-};
+use crate::domain::{Actor, AuditEvent, AuditFilter, AuditRecord, AuditTrail, DeviceId, Digest, StoreError, Timestamp};
 
 /// What the first record of a chain has before it.
 const CHAIN_START: Digest = Digest([0; 32]);
@@ -47,9 +44,8 @@ impl AuditTrail for Store {
         for head in snapshot.all(statement).await? {
             faults.extend(verify_chain(&mut snapshot, &head).await?);
         }
-        let statement = sql(
-            "SELECT DISTINCT instance FROM audit WHERE instance NOT IN (SELECT instance FROM audit_head)",
-        );
+        let statement =
+            sql("SELECT DISTINCT instance FROM audit WHERE instance NOT IN (SELECT instance FROM audit_head)");
         for row in snapshot.all(statement).await? {
             faults.push(format!(
                 "the audit chain of `{}` has no head",
@@ -82,10 +78,7 @@ pub(super) async fn append_about(
 }
 
 /// Records an event; see [`append_about`].
-pub(super) async fn append(
-    transaction: &mut Transaction,
-    event: &AuditEvent,
-) -> Result<(), StoreError> {
+pub(super) async fn append(transaction: &mut Transaction, event: &AuditEvent) -> Result<(), StoreError> {
     let instance = transaction.instance.to_string();
     transaction
         .execute(
@@ -95,10 +88,7 @@ pub(super) async fn append(
         )
         .await?;
     let head = transaction
-        .optional(
-            sql("SELECT sequence, hash FROM audit_head WHERE instance = $1 FOR UPDATE")
-                .bind(&instance),
-        )
+        .optional(sql("SELECT sequence, hash FROM audit_head WHERE instance = $1 FOR UPDATE").bind(&instance))
         .await?
         .ok_or(StoreError::Corrupt {
             column: "audit_head.instance",
@@ -146,15 +136,14 @@ async fn insert(transaction: &mut Transaction, link: &Link) -> Result<(), StoreE
 }
 
 /// Follows one chain from its start to its head; says what does not fit first.
-async fn verify_chain(
-    snapshot: &mut Transaction,
-    head: &Row,
-) -> Result<Option<String>, StoreError> {
+async fn verify_chain(snapshot: &mut Transaction, head: &Row) -> Result<Option<String>, StoreError> {
     let instance: String = head.get("instance")?;
     let (mut sequence, mut hash) = (0_i64, CHAIN_START);
     loop {
-        let statement = sql("SELECT instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash, hash
-                             FROM audit WHERE instance = $1 AND sequence > $2 ORDER BY sequence LIMIT $3");
+        let statement = sql(
+            "SELECT instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash, hash
+                             FROM audit WHERE instance = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+        );
         let batch = i64::try_from(VERIFY_BATCH).expect("a small constant");
         let rows = snapshot
             .all(statement.bind(&instance).bind(&sequence).bind(&batch))

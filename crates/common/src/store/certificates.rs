@@ -6,8 +6,8 @@ use super::statement::{Row, sql};
 use super::transaction::Transaction;
 use super::{audit, devices, jobs};
 use crate::domain::{
-    Actor, Application, CertificateIntent, CertificateRecord, CertificateState, DeviceId,
-    DeviceState, Digest, IssuedCertificate, JobAction, StoreError, System,
+    Actor, Application, CertificateIntent, CertificateRecord, CertificateState, DeviceId, DeviceState, Digest,
+    IssuedCertificate, JobAction, StoreError, System,
 };
 
 /// A device's current certificate or intent, with where it came from.
@@ -56,16 +56,14 @@ pub(super) async fn intend(
 }
 
 /// Finds a device's current certificate or intent.
-pub(super) async fn current(
-    transaction: &mut Transaction,
-    device: &DeviceId,
-) -> Result<Option<Current>, StoreError> {
-    let statement =
-        sql("SELECT certificate.id AS certificate_id, device_id, certificate.state AS certificate_state, token_id,
+pub(super) async fn current(transaction: &mut Transaction, device: &DeviceId) -> Result<Option<Current>, StoreError> {
+    let statement = sql(
+        "SELECT certificate.id AS certificate_id, device_id, certificate.state AS certificate_state, token_id,
                     csr_digest, csr_der, key_digest, serial, leaf_pem, ca_chain_pem, intermediates, not_before,
                     not_after, certificate.created_at AS certificate_created_at
              FROM certificate JOIN device ON device.certificate_id = certificate.id
-             WHERE device.id = $1");
+             WHERE device.id = $1",
+    );
     let Some(row) = transaction.optional(statement.bind(device)).await? else {
         return Ok(None);
     };
@@ -89,11 +87,9 @@ pub(super) async fn issue(
             column: "certificate.device_id",
         })?
         .device;
-    let recorded = find(transaction, intent.id)
-        .await?
-        .ok_or(StoreError::Corrupt {
-            column: "certificate.id",
-        })?;
+    let recorded = find(transaction, intent.id).await?.ok_or(StoreError::Corrupt {
+        column: "certificate.id",
+    })?;
     if let Some(first) = recorded.issued {
         return Ok(first);
     }
@@ -125,29 +121,16 @@ pub(super) async fn issue(
         .await?;
     }
     let detail = serde_json::json!({ "serial": issued.serial, "state": state });
-    audit::append_about(
-        transaction,
-        Actor::Bridge,
-        "certificate.issued",
-        &device.id,
-        detail,
-    )
-    .await?;
+    audit::append_about(transaction, Actor::Bridge, "certificate.issued", &device.id, detail).await?;
     Ok(issued.clone())
 }
 
 /// Takes away every certificate of a device, intents included.
-pub(super) async fn revoke_all(
-    transaction: &mut Transaction,
-    device: &DeviceId,
-) -> Result<(), StoreError> {
+pub(super) async fn revoke_all(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
     let now = transaction.now;
     let statement = sql("UPDATE certificate SET state = 'revoked', revoked_at = $2
                          WHERE device_id = $1 AND state <> 'revoked'");
-    transaction
-        .execute(statement.bind(device).bind(&now))
-        .await
-        .map(drop)
+    transaction.execute(statement.bind(device).bind(&now)).await.map(drop)
 }
 
 /// Lists the certificates of a device that have not ended, and the intents, which may have become certificates
@@ -157,11 +140,13 @@ pub(super) async fn unexpired(
     device: &DeviceId,
 ) -> Result<Vec<CertificateRecord>, StoreError> {
     let now = transaction.now;
-    let statement = sql("SELECT id AS certificate_id, device_id, state AS certificate_state, csr_der, key_digest, serial,
+    let statement = sql(
+        "SELECT id AS certificate_id, device_id, state AS certificate_state, csr_der, key_digest, serial,
                                 leaf_pem, ca_chain_pem, intermediates, not_before, not_after,
                                 created_at AS certificate_created_at
                          FROM certificate WHERE device_id = $1 AND (not_after IS NULL OR not_after > $2)
-                         ORDER BY created_at, id");
+                         ORDER BY created_at, id",
+    );
     transaction
         .all(statement.bind(device).bind(&now))
         .await?
@@ -170,14 +155,13 @@ pub(super) async fn unexpired(
         .collect()
 }
 
-async fn find(
-    transaction: &mut Transaction,
-    id: Uuid,
-) -> Result<Option<CertificateRecord>, StoreError> {
-    let statement = sql("SELECT id AS certificate_id, device_id, state AS certificate_state, csr_der, key_digest, serial,
+async fn find(transaction: &mut Transaction, id: Uuid) -> Result<Option<CertificateRecord>, StoreError> {
+    let statement = sql(
+        "SELECT id AS certificate_id, device_id, state AS certificate_state, csr_der, key_digest, serial,
                                 leaf_pem, ca_chain_pem, intermediates, not_before, not_after,
                                 created_at AS certificate_created_at
-                         FROM certificate WHERE id = $1");
+                         FROM certificate WHERE id = $1",
+    );
     transaction
         .optional(statement.bind(&id))
         .await?
@@ -187,9 +171,7 @@ async fn find(
 }
 
 async fn supersede(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
-    let statement = sql(
-        "UPDATE certificate SET state = 'superseded' WHERE device_id = $1 AND state = 'active'",
-    );
+    let statement = sql("UPDATE certificate SET state = 'superseded' WHERE device_id = $1 AND state = 'active'");
     transaction.execute(statement.bind(device)).await.map(drop)
 }
 

@@ -28,28 +28,18 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long SQLite waits for a lock that someone else holds, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) async fn connect(
-    url: &str,
-    options: &StoreOptions,
-) -> Result<(Backend, Option<File>), OpenError> {
+pub(super) async fn connect(url: &str, options: &StoreOptions) -> Result<(Backend, Option<File>), OpenError> {
     match url.split_once(':') {
         Some(("sqlite", ":memory:")) => Ok((connect_memory(options).await?, None)),
-        Some(("sqlite", path)) => {
-            connect_file(path.strip_prefix("//").unwrap_or(path), options).await
-        }
+        Some(("sqlite", path)) => connect_file(path.strip_prefix("//").unwrap_or(path), options).await,
         Some(("postgres" | "postgresql", _)) => Ok((connect_postgres(url, options).await?, None)),
         _ => Err(OpenError::UnknownScheme),
     }
 }
 
 async fn connect_memory(options: &StoreOptions) -> Result<Backend, OpenError> {
-    let in_memory = SqliteConnectOptions::new()
-        .in_memory(true)
-        .foreign_keys(true);
-    let pool = sqlite_pool(1)
-        .connect_with(in_memory)
-        .await
-        .map_err(unavailable)?;
+    let in_memory = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+    let pool = sqlite_pool(1).connect_with(in_memory).await.map_err(unavailable)?;
     let mut connection = pool.acquire().await.map_err(unavailable)?;
     migrate(&SQLITE_MIGRATIONS, &mut *connection, options.migrations).await?;
     drop(connection);
@@ -59,10 +49,7 @@ async fn connect_memory(options: &StoreOptions) -> Result<Backend, OpenError> {
     })
 }
 
-async fn connect_file(
-    path: &str,
-    options: &StoreOptions,
-) -> Result<(Backend, Option<File>), OpenError> {
+async fn connect_file(path: &str, options: &StoreOptions) -> Result<(Backend, Option<File>), OpenError> {
     if path.is_empty() {
         return Err(OpenError::InvalidUrl {
             source: "the path of the file is missing".into(),
@@ -96,17 +83,12 @@ async fn connect_file(
 }
 
 async fn connect_postgres(url: &str, options: &StoreOptions) -> Result<Backend, OpenError> {
-    let server = PgConnectOptions::from_str(url).map_err(|error| OpenError::InvalidUrl {
-        source: error.into(),
-    })?;
+    let server = PgConnectOptions::from_str(url).map_err(|error| OpenError::InvalidUrl { source: error.into() })?;
     let server = server.application_name(&options.instance);
 
     // A migration may take longer than any statement of a request.
     let connecting = tokio::time::timeout(ACQUIRE_TIMEOUT, server.connect());
-    let mut connection = connecting
-        .await
-        .map_err(unavailable)?
-        .map_err(unavailable)?;
+    let mut connection = connecting.await.map_err(unavailable)?.map_err(unavailable)?;
     migrate(&POSTGRES_MIGRATIONS, &mut connection, options.migrations).await?;
     connection.close().await.map_err(unavailable)?;
 
@@ -141,9 +123,7 @@ fn claim(path: &Path) -> Result<File, OpenError> {
     let file = private_file(&PathBuf::from(lock_path)).map_err(unavailable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::AlreadyInUse {
-            path: path.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::AlreadyInUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
     }
 }
@@ -169,9 +149,7 @@ async fn refuse_damage(path: &Path, pool: &SqlitePool) -> Result<(), OpenError> 
     if verdict == "ok" {
         Ok(())
     } else {
-        Err(OpenError::Damaged {
-            path: path.to_owned(),
-        })
+        Err(OpenError::Damaged { path: path.to_owned() })
     }
 }
 
@@ -180,18 +158,12 @@ fn open_failure(path: &Path, error: sqlx::Error) -> OpenError {
     const DAMAGE: [&str; 2] = ["11", "26"];
     let code = error.as_database_error().and_then(DatabaseError::code);
     if code.is_some_and(|code| DAMAGE.contains(&code.as_ref())) {
-        return OpenError::Damaged {
-            path: path.to_owned(),
-        };
+        return OpenError::Damaged { path: path.to_owned() };
     }
     unavailable(error)
 }
 
-async fn migrate<C: Migrate>(
-    migrator: &Migrator,
-    connection: &mut C,
-    policy: Migrations,
-) -> Result<(), OpenError> {
+async fn migrate<C: Migrate>(migrator: &Migrator, connection: &mut C, policy: Migrations) -> Result<(), OpenError> {
     match policy {
         Migrations::Run => migrator
             .run_direct(None, connection, false)
@@ -201,10 +173,7 @@ async fn migrate<C: Migrate>(
     }
 }
 
-async fn refuse_pending<C: Migrate>(
-    migrator: &Migrator,
-    connection: &mut C,
-) -> Result<(), OpenError> {
+async fn refuse_pending<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<(), OpenError> {
     // Without the table of migrations nothing was ever run.
     let Ok(applied) = connection.list_applied_migrations(MIGRATIONS_TABLE).await else {
         return Err(OpenError::PendingMigrations);
@@ -230,9 +199,7 @@ fn migration_failure(error: MigrateError) -> OpenError {
         MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) | MigrateError::Dirty(_)
     );
     if is_foreign {
-        OpenError::ForeignMigrations {
-            source: error.into(),
-        }
+        OpenError::ForeignMigrations { source: error.into() }
     } else {
         unavailable(error)
     }

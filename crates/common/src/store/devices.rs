@@ -6,16 +6,18 @@ use super::statement::{Row, sql};
 use super::transaction::Transaction;
 use super::{Store, certificates};
 use crate::domain::{
-    Device, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceState, DeviceView,
-    LiveFacts, StoreError, Timestamp,
+    Device, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceState, DeviceView, LiveFacts, StoreError,
+    Timestamp,
 };
 
 #[async_trait]
 impl DeviceDirectory for Store {
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StoreError> {
-        let statement = sql("SELECT id, state, group_name, device_type, display_name, epoch, address, wireguard_key,
+        let statement = sql(
+            "SELECT id, state, group_name, device_type, display_name, epoch, address, wireguard_key,
                                     created_at, enrolled_at, retired_at, last_connected_at
-                             FROM device WHERE id = $1");
+                             FROM device WHERE id = $1",
+        );
         self.optional(statement.bind(id))
             .await?
             .as_ref()
@@ -56,10 +58,7 @@ impl DeviceDirectory for Store {
                 .bind(&i64::try_from(limit + 1).expect("at most 1001")),
             )
             .await?;
-        let mut views = rows
-            .iter()
-            .map(device_view)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut views = rows.iter().map(device_view).collect::<Result<Vec<_>, _>>()?;
         let is_last = views.len() <= limit;
         views.truncate(limit);
         let next = if is_last {
@@ -71,13 +70,14 @@ impl DeviceDirectory for Store {
     }
 
     async fn vpn_members(&self) -> Result<Vec<Device>, StoreError> {
-        let statement =
-            sql("SELECT device.id, device.state, group_name, device_type, display_name, epoch, address, wireguard_key,
+        let statement = sql(
+            "SELECT device.id, device.state, group_name, device_type, display_name, epoch, address, wireguard_key,
                         device.created_at, enrolled_at, retired_at, last_connected_at
                  FROM device JOIN certificate ON certificate.id = device.certificate_id
                  WHERE device.state IN ('admitted', 'enrolled') AND certificate.state = 'active'
                      AND address IS NOT NULL AND wireguard_key IS NOT NULL
-                 ORDER BY device.id");
+                 ORDER BY device.id",
+        );
         self.all(statement).await?.iter().map(device).collect()
     }
 }
@@ -92,13 +92,12 @@ pub(super) struct Standing {
 }
 
 /// Reads a device and keeps others from changing it until the transaction ends.
-pub(super) async fn lock(
-    transaction: &mut Transaction,
-    id: &DeviceId,
-) -> Result<Option<Standing>, StoreError> {
-    let statement = sql("SELECT id, state, resume_state, group_name, device_type, display_name, epoch, address,
+pub(super) async fn lock(transaction: &mut Transaction, id: &DeviceId) -> Result<Option<Standing>, StoreError> {
+    let statement = sql(
+        "SELECT id, state, resume_state, group_name, device_type, display_name, epoch, address,
                                 wireguard_key, reenroll_until, created_at, enrolled_at, retired_at, last_connected_at
-                         FROM device WHERE id = $1");
+                         FROM device WHERE id = $1 FOR UPDATE",
+    );
     let Some(row) = transaction.optional(statement.bind(id)).await? else {
         return Ok(None);
     };
@@ -110,16 +109,11 @@ pub(super) async fn lock(
 }
 
 /// Reads a device that this transaction has just written.
-pub(super) async fn read_back(
-    transaction: &mut Transaction,
-    id: &DeviceId,
-) -> Result<Device, StoreError> {
+pub(super) async fn read_back(transaction: &mut Transaction, id: &DeviceId) -> Result<Device, StoreError> {
     let standing = lock(transaction, id).await?;
     standing
         .map(|standing| standing.device)
-        .ok_or(StoreError::Corrupt {
-            column: "device.id",
-        })
+        .ok_or(StoreError::Corrupt { column: "device.id" })
 }
 
 fn device(row: &Row) -> Result<Device, StoreError> {

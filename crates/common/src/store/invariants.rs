@@ -98,12 +98,10 @@ fn address_rules() -> Vec<(&'static str, Statement)> {
         ),
         (
             "an address in quarantine belongs to a device that is in use",
-            sql(
-                "SELECT released_address.device_id AS subject FROM released_address
+            sql("SELECT released_address.device_id AS subject FROM released_address
                  JOIN device ON device.id = released_address.device_id
                  WHERE device.state <> 'retired'
-                 ORDER BY released_address.device_id",
-            ),
+                 ORDER BY released_address.device_id"),
         ),
     ]
 }

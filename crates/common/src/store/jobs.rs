@@ -8,50 +8,28 @@ use uuid::Uuid;
 use super::Store;
 use super::statement::{Row, sql};
 use super::transaction::{Transaction, in_transaction};
-use crate::domain::{
-    DeviceId, Job, JobAction, JobQueue, JobState, RegistryError, StoreError, System, Timestamp,
-};
+use crate::domain::{DeviceId, Job, JobAction, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
 
 #[async_trait]
 impl JobQueue for Store {
-    async fn claim(
-        &self,
-        systems: &[System],
-        limit: u16,
-        lease: Duration,
-    ) -> Result<Vec<Job>, StoreError> {
-        in_transaction!(self, |transaction| claim(
-            transaction,
-            systems,
-            limit,
-            lease
-        ))
-        .await
+    async fn claim(&self, systems: &[System], limit: u16, lease: Duration) -> Result<Vec<Job>, StoreError> {
+        in_transaction!(self, |transaction| claim(transaction, systems, limit, lease)).await
     }
 
     async fn complete(&self, job: &Job) -> Result<(), StoreError> {
         in_transaction!(self, |transaction| complete(transaction, job)).await
     }
 
-    async fn postpone(
-        &self,
-        job: &Job,
-        error: &str,
-        next_attempt_at: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| postpone(
-            transaction,
-            job,
-            error,
-            next_attempt_at
-        ))
-        .await
+    async fn postpone(&self, job: &Job, error: &str, next_attempt_at: Option<Timestamp>) -> Result<(), StoreError> {
+        in_transaction!(self, |transaction| postpone(transaction, job, error, next_attempt_at)).await
     }
 
     async fn jobs(&self, state: Option<JobState>) -> Result<Vec<Job>, StoreError> {
-        let statement = sql("SELECT id, device_id, system, action, state, generation, attempts, created_at,
+        let statement = sql(
+            "SELECT id, device_id, system, action, state, generation, attempts, created_at,
                                     next_attempt_at, last_error
-                             FROM job WHERE ($1 IS NULL OR state = $1) ORDER BY created_at, id LIMIT 1000");
+                             FROM job WHERE ($1 IS NULL OR state = $1) ORDER BY created_at, id LIMIT 1000",
+        );
         self.all(statement.bind_optional(state.as_ref()))
             .await?
             .iter()
@@ -101,13 +79,15 @@ async fn claim(
     let names = systems
         .iter()
         .fold(",".to_owned(), |list, system| list + system.as_str() + ",");
-    let statement = sql("SELECT id, device_id, system, action, state, generation, attempts, created_at,
+    let statement = sql(
+        "SELECT id, device_id, system, action, state, generation, attempts, created_at,
                                 next_attempt_at, last_error
                          FROM job
                          WHERE state = 'pending' AND next_attempt_at <= $1
                              AND (leased_until IS NULL OR leased_until <= $1) AND $2 LIKE '%,' || system || ',%'
                          ORDER BY next_attempt_at, id
-                         LIMIT $3 FOR UPDATE SKIP LOCKED")
+                         LIMIT $3 FOR UPDATE SKIP LOCKED",
+    )
     .bind(&now)
     .bind(&names)
     .bind(&i64::from(limit));
@@ -121,12 +101,7 @@ async fn claim(
         job.attempts += 1;
         let statement = sql("UPDATE job SET attempts = $2, leased_until = $3 WHERE id = $1");
         transaction
-            .execute(
-                statement
-                    .bind(&job.id)
-                    .bind(&job.attempts)
-                    .bind(&(now + lease)),
-            )
+            .execute(statement.bind(&job.id).bind(&job.attempts).bind(&(now + lease)))
             .await?;
     }
     Ok(jobs)
@@ -171,8 +146,7 @@ async fn postpone(
 
 async fn retry(transaction: &mut Transaction, id: Uuid) -> Result<(), RegistryError> {
     let now = transaction.now;
-    let statement =
-        sql("UPDATE job SET state = 'pending', attempts = 0, next_attempt_at = $2 WHERE id = $1");
+    let statement = sql("UPDATE job SET state = 'pending', attempts = 0, next_attempt_at = $2 WHERE id = $1");
     match transaction.execute(statement.bind(&id).bind(&now)).await? {
         0 => Err(RegistryError::Unknown),
         _ => Ok(()),
@@ -181,13 +155,8 @@ async fn retry(transaction: &mut Transaction, id: Uuid) -> Result<(), RegistryEr
 
 /// A newer order took this one's place while it was carried out: it need not wait for the rest of the lease, unless
 /// somebody has already begun it.
-async fn end_lease_of_older_order(
-    transaction: &mut Transaction,
-    job: &Job,
-) -> Result<(), StoreError> {
-    let statement = sql(
-        "UPDATE job SET leased_until = NULL WHERE id = $1 AND generation > $2 AND attempts = 0",
-    );
+async fn end_lease_of_older_order(transaction: &mut Transaction, job: &Job) -> Result<(), StoreError> {
+    let statement = sql("UPDATE job SET leased_until = NULL WHERE id = $1 AND generation > $2 AND attempts = 0");
     transaction
         .execute(statement.bind(&job.id).bind(&job.generation))
         .await

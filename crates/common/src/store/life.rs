@@ -6,8 +6,8 @@ use super::statement::sql;
 use super::transaction::Transaction;
 use super::{addresses, admission, audit, certificates, devices, jobs, live};
 use crate::domain::{
-    Actor, CertificateState, Device, DeviceId, DeviceState, JobAction, RegistryError, Retired,
-    StoreError, System, Timestamp,
+    Actor, CertificateState, Device, DeviceId, DeviceState, JobAction, RegistryError, Retired, StoreError, System,
+    Timestamp,
 };
 
 /// Puts a device into service. Without an active certificate it stays where it is.
@@ -25,15 +25,12 @@ pub(super) async fn mark_enrolled(
         DeviceState::Admitted => {}
     }
     let current = certificates::current(transaction, id).await?;
-    let has_certificate =
-        current.is_some_and(|current| current.record.state == CertificateState::Active);
+    let has_certificate = current.is_some_and(|current| current.record.state == CertificateState::Active);
     if !has_certificate || device.address.is_none() || device.wireguard_key.is_none() {
         return Err(RegistryError::WrongState(device.state));
     }
     let now = transaction.now;
-    let statement = sql(
-        "UPDATE device SET state = 'enrolled', enrolled_at = COALESCE(enrolled_at, $2) WHERE id = $1",
-    );
+    let statement = sql("UPDATE device SET state = 'enrolled', enrolled_at = COALESCE(enrolled_at, $2) WHERE id = $1");
     transaction.execute(statement.bind(id).bind(&now)).await?;
     jobs::place(transaction, id, systems, JobAction::Ensure).await?;
     let device = devices::read_back(transaction, id).await?;
@@ -74,8 +71,7 @@ pub(super) async fn retire(
     jobs::place(transaction, id, systems, JobAction::Remove).await?;
     let certificates = certificates::unexpired(transaction, id).await?;
     let retired = devices::read_back(transaction, id).await?;
-    let detail =
-        serde_json::json!({ "address": device.address, "certificates": certificates.len() });
+    let detail = serde_json::json!({ "address": device.address, "certificates": certificates.len() });
     audit::append_about(transaction, by.clone(), "device.retired", id, detail).await?;
     Ok(Retired {
         device: retired,
@@ -98,9 +94,8 @@ pub(super) async fn quarantine(
         DeviceState::Admitted | DeviceState::Enrolled => {}
     }
     live::forget(transaction, id).await?;
-    let statement = sql(
-        "UPDATE device SET state = 'quarantined', resume_state = state, epoch = epoch + 1 WHERE id = $1",
-    );
+    let statement =
+        sql("UPDATE device SET state = 'quarantined', resume_state = state, epoch = epoch + 1 WHERE id = $1");
     transaction.execute(statement.bind(id)).await?;
     jobs::place(transaction, id, systems, JobAction::Remove).await?;
     let detail = serde_json::json!({});
@@ -119,15 +114,11 @@ pub(super) async fn release(
     let Some(resume_state) = standing.resume_state else {
         return match standing.device.state {
             DeviceState::Retired => Err(RegistryError::WrongState(DeviceState::Retired)),
-            DeviceState::Admitted | DeviceState::Enrolled | DeviceState::Quarantined => {
-                Ok(standing.device)
-            }
+            DeviceState::Admitted | DeviceState::Enrolled | DeviceState::Quarantined => Ok(standing.device),
         };
     };
     let statement = sql("UPDATE device SET state = $2, resume_state = NULL WHERE id = $1");
-    transaction
-        .execute(statement.bind(id).bind(&resume_state))
-        .await?;
+    transaction.execute(statement.bind(id).bind(&resume_state)).await?;
     jobs::place(transaction, id, systems, JobAction::Ensure).await?;
     let detail = serde_json::json!({ "state": resume_state });
     audit::append_about(transaction, by.clone(), "device.released", id, detail).await?;
@@ -142,29 +133,16 @@ pub(super) async fn allow_reenroll(
     until: Timestamp,
 ) -> Result<(), RegistryError> {
     let device = lock(transaction, id).await?.device;
-    if matches!(
-        device.state,
-        DeviceState::Quarantined | DeviceState::Retired
-    ) {
+    if matches!(device.state, DeviceState::Quarantined | DeviceState::Retired) {
         return Err(RegistryError::WrongState(device.state));
     }
     let statement = sql("UPDATE device SET reenroll_until = $2 WHERE id = $1");
     transaction.execute(statement.bind(id).bind(&until)).await?;
     let detail = serde_json::json!({ "until": crate::domain::rfc3339(until) });
-    Ok(audit::append_about(
-        transaction,
-        by.clone(),
-        "device.reenroll_allowed",
-        id,
-        detail,
-    )
-    .await?)
+    Ok(audit::append_about(transaction, by.clone(), "device.reenroll_allowed", id, detail).await?)
 }
 
-async fn lock(
-    transaction: &mut Transaction,
-    id: &DeviceId,
-) -> Result<devices::Standing, RegistryError> {
+async fn lock(transaction: &mut Transaction, id: &DeviceId) -> Result<devices::Standing, RegistryError> {
     let standing: Result<_, StoreError> = devices::lock(transaction, id).await;
     standing?.ok_or(RegistryError::Unknown)
 }

@@ -42,28 +42,14 @@ impl Store {
 }
 
 /// Whether the hub ever saw a handshake of the device's present peer.
-pub(super) async fn had_handshake(
-    transaction: &mut Transaction,
-    device: &DeviceId,
-) -> Result<bool, StoreError> {
-    let statement = sql(
-        "SELECT device_id FROM device_live WHERE device_id = $1 AND last_handshake_at IS NOT NULL",
-    );
-    Ok(transaction
-        .optional(statement.bind(device))
-        .await?
-        .is_some())
+pub(super) async fn had_handshake(transaction: &mut Transaction, device: &DeviceId) -> Result<bool, StoreError> {
+    let statement = sql("SELECT device_id FROM device_live WHERE device_id = $1 AND last_handshake_at IS NOT NULL");
+    Ok(transaction.optional(statement.bind(device)).await?.is_some())
 }
 
 /// Forgets what was seen of a peer that is no more.
-pub(super) async fn forget(
-    transaction: &mut Transaction,
-    device: &DeviceId,
-) -> Result<(), StoreError> {
-    if find(transaction, device)
-        .await?
-        .is_some_and(|recorded| recorded.online)
-    {
+pub(super) async fn forget(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
+    if find(transaction, device).await?.is_some_and(|recorded| recorded.online) {
         insert_event(transaction, device, false).await?;
     }
     transaction
@@ -105,10 +91,7 @@ fn is_online(facts: &LiveFacts, now: Timestamp) -> bool {
         .is_some_and(|handshake| now - handshake <= OFFLINE_AFTER)
 }
 
-async fn record_batch(
-    transaction: &mut Transaction,
-    batch: &[&LiveFacts],
-) -> Result<(), StoreError> {
+async fn record_batch(transaction: &mut Transaction, batch: &[&LiveFacts]) -> Result<(), StoreError> {
     for facts in batch {
         record(transaction, facts).await?;
     }
@@ -143,13 +126,9 @@ async fn record(transaction: &mut Transaction, facts: &LiveFacts) -> Result<(), 
     Ok(())
 }
 
-async fn find(
-    transaction: &mut Transaction,
-    device: &DeviceId,
-) -> Result<Option<Recorded>, StoreError> {
-    let statement = sql(
-        "SELECT online, last_handshake_at, recorded_at FROM device_live WHERE device_id = $1 FOR UPDATE",
-    );
+async fn find(transaction: &mut Transaction, device: &DeviceId) -> Result<Option<Recorded>, StoreError> {
+    let statement =
+        sql("SELECT online, last_handshake_at, recorded_at FROM device_live WHERE device_id = $1 FOR UPDATE");
     transaction
         .optional(statement.bind(device))
         .await?
@@ -158,21 +137,12 @@ async fn find(
         .transpose()
 }
 
-async fn insert_event(
-    transaction: &mut Transaction,
-    device: &DeviceId,
-    connected: bool,
-) -> Result<(), StoreError> {
+async fn insert_event(transaction: &mut Transaction, device: &DeviceId, connected: bool) -> Result<(), StoreError> {
     let now = transaction.now;
-    let statement =
-        sql("INSERT INTO device_event (id, device_id, kind, recorded_at) VALUES ($1, $2, $3, $4)")
-            .bind(&Uuid::now_v7())
-            .bind(device)
-            .bind_text(if connected {
-                "connected"
-            } else {
-                "disconnected"
-            })
-            .bind(&now);
+    let statement = sql("INSERT INTO device_event (id, device_id, kind, recorded_at) VALUES ($1, $2, $3, $4)")
+        .bind(&Uuid::now_v7())
+        .bind(device)
+        .bind_text(if connected { "connected" } else { "disconnected" })
+        .bind(&now);
     transaction.execute(statement).await.map(drop)
 }

@@ -5,27 +5,17 @@ use async_trait::async_trait;
 use super::transaction::in_transaction;
 use super::{Store, addresses, admission, certificates, life};
 use crate::domain::{
-    Actor, Admission, AdmitError, Application, CertificateIntent, Device, DeviceId, DeviceRegistry,
-    Digest, IssuedCertificate, LiveFacts, RegistryError, RetireError, Retired, StoreError, System,
-    Timestamp, VpnNetwork,
+    Actor, Admission, AdmitError, Application, CertificateIntent, Device, DeviceId, DeviceRegistry, Digest,
+    IssuedCertificate, LiveFacts, RegistryError, RetireError, Retired, StoreError, System, Timestamp, VpnNetwork,
 };
 
 #[async_trait]
 impl DeviceRegistry for Store {
     async fn ensure_pool(&self, network: &VpnNetwork) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| addresses::ensure_pool(
-            transaction,
-            network
-        ))
-        .await
+        in_transaction!(self, |transaction| addresses::ensure_pool(transaction, network)).await
     }
 
-    async fn admit(
-        &self,
-        id: &DeviceId,
-        token: &Digest,
-        application: &Application,
-    ) -> Result<Admission, AdmitError> {
+    async fn admit(&self, id: &DeviceId, token: &Digest, application: &Application) -> Result<Admission, AdmitError> {
         let decision = in_transaction!(self, |transaction| admission::admit(
             transaction,
             id,
@@ -53,33 +43,14 @@ impl DeviceRegistry for Store {
         intent: &CertificateIntent,
         issued: &IssuedCertificate,
     ) -> Result<IssuedCertificate, StoreError> {
-        in_transaction!(self, |transaction| certificates::issue(
-            transaction,
-            intent,
-            issued
-        ))
-        .await
+        in_transaction!(self, |transaction| certificates::issue(transaction, intent, issued)).await
     }
 
-    async fn mark_enrolled(
-        &self,
-        id: &DeviceId,
-        systems: &[System],
-    ) -> Result<Device, RegistryError> {
-        in_transaction!(self, |transaction| life::mark_enrolled(
-            transaction,
-            id,
-            systems
-        ))
-        .await
+    async fn mark_enrolled(&self, id: &DeviceId, systems: &[System]) -> Result<Device, RegistryError> {
+        in_transaction!(self, |transaction| life::mark_enrolled(transaction, id, systems)).await
     }
 
-    async fn retire(
-        &self,
-        id: &DeviceId,
-        by: &Actor,
-        systems: &[System],
-    ) -> Result<Retired, RetireError> {
+    async fn retire(&self, id: &DeviceId, by: &Actor, systems: &[System]) -> Result<Retired, RetireError> {
         let quarantine = self.shared.address_quarantine;
         in_transaction!(self, |transaction| life::retire(
             transaction,
@@ -91,49 +62,16 @@ impl DeviceRegistry for Store {
         .await
     }
 
-    async fn quarantine(
-        &self,
-        id: &DeviceId,
-        by: &Actor,
-        systems: &[System],
-    ) -> Result<Device, RegistryError> {
-        in_transaction!(self, |transaction| life::quarantine(
-            transaction,
-            id,
-            by,
-            systems
-        ))
-        .await
+    async fn quarantine(&self, id: &DeviceId, by: &Actor, systems: &[System]) -> Result<Device, RegistryError> {
+        in_transaction!(self, |transaction| life::quarantine(transaction, id, by, systems)).await
     }
 
-    async fn release(
-        &self,
-        id: &DeviceId,
-        by: &Actor,
-        systems: &[System],
-    ) -> Result<Device, RegistryError> {
-        in_transaction!(self, |transaction| life::release(
-            transaction,
-            id,
-            by,
-            systems
-        ))
-        .await
+    async fn release(&self, id: &DeviceId, by: &Actor, systems: &[System]) -> Result<Device, RegistryError> {
+        in_transaction!(self, |transaction| life::release(transaction, id, by, systems)).await
     }
 
-    async fn allow_reenroll(
-        &self,
-        id: &DeviceId,
-        by: &Actor,
-        until: Timestamp,
-    ) -> Result<(), RegistryError> {
-        in_transaction!(self, |transaction| life::allow_reenroll(
-            transaction,
-            id,
-            by,
-            until
-        ))
-        .await
+    async fn allow_reenroll(&self, id: &DeviceId, by: &Actor, until: Timestamp) -> Result<(), RegistryError> {
+        in_transaction!(self, |transaction| life::allow_reenroll(transaction, id, by, until)).await
     }
 
     async fn record_live(&self, facts: &[LiveFacts]) -> Result<(), StoreError> {

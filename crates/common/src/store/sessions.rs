@@ -6,8 +6,8 @@ use super::statement::{Row, sql};
 use super::transaction::{Transaction, in_transaction};
 use super::{Store, audit};
 use crate::domain::{
-    Actor, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger, SessionRecord,
-    SessionStanding, StoreError,
+    Actor, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding,
+    StoreError,
 };
 
 /// How a session ended whose process died.
@@ -28,8 +28,7 @@ impl SessionLedger for Store {
     }
 
     async fn close_orphans(&self, instance: &str) -> Result<u64, StoreError> {
-        let statement =
-            sql("SELECT id FROM session WHERE instance = $1 AND closed_at IS NULL ORDER BY id");
+        let statement = sql("SELECT id FROM session WHERE instance = $1 AND closed_at IS NULL ORDER BY id");
         let orphans = self.all(statement.bind_text(instance)).await?;
         for row in &orphans {
             self.close_session(row.get("id")?, &ORPHANED).await?;
@@ -64,11 +63,7 @@ impl SessionLedger for Store {
             .transpose()
     }
 
-    async fn sessions(
-        &self,
-        subject: Option<&str>,
-        open_only: bool,
-    ) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn sessions(&self, subject: Option<&str>, open_only: bool) -> Result<Vec<SessionRecord>, StoreError> {
         let statement = sql(
             "SELECT id, device_id, device_epoch, subject, username, instance, client_address,
                                     opened_at, closed_at, reason, output_bytes, input_bytes
@@ -79,11 +74,7 @@ impl SessionLedger for Store {
         let statement = statement
             .bind_optional(subject.map(str::to_owned).as_ref())
             .bind(&open_only);
-        self.all(statement)
-            .await?
-            .iter()
-            .map(session_record)
-            .collect()
+        self.all(statement).await?.iter().map(session_record).collect()
     }
 
     async fn request_end(&self, id: SessionId, by: &Actor) -> Result<(), RegistryError> {
@@ -118,11 +109,7 @@ async fn open(transaction: &mut Transaction, session: &NewSession) -> Result<(),
     .await
 }
 
-async fn close(
-    transaction: &mut Transaction,
-    id: SessionId,
-    ending: &SessionEnding,
-) -> Result<(), StoreError> {
+async fn close(transaction: &mut Transaction, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
     let Some(session) = lock_open(transaction, id).await? else {
         return Ok(());
     };
@@ -150,34 +137,17 @@ async fn close(
     .await
 }
 
-async fn request_end(
-    transaction: &mut Transaction,
-    id: SessionId,
-    by: &Actor,
-) -> Result<(), RegistryError> {
-    let session = lock_open(transaction, id)
-        .await?
-        .ok_or(RegistryError::Unknown)?;
+async fn request_end(transaction: &mut Transaction, id: SessionId, by: &Actor) -> Result<(), RegistryError> {
+    let session = lock_open(transaction, id).await?.ok_or(RegistryError::Unknown)?;
     let now = transaction.now;
-    let statement =
-        sql("UPDATE session SET end_requested_at = COALESCE(end_requested_at, $2) WHERE id = $1");
+    let statement = sql("UPDATE session SET end_requested_at = COALESCE(end_requested_at, $2) WHERE id = $1");
     transaction.execute(statement.bind(&id).bind(&now)).await?;
     let detail = serde_json::json!({ "session": id });
     let device_id = &session.device_id;
-    Ok(audit::append_about(
-        transaction,
-        by.clone(),
-        "session.end_requested",
-        device_id,
-        detail,
-    )
-    .await?)
+    Ok(audit::append_about(transaction, by.clone(), "session.end_requested", device_id, detail).await?)
 }
 
-async fn lock_open(
-    transaction: &mut Transaction,
-    id: SessionId,
-) -> Result<Option<NewSession>, StoreError> {
+async fn lock_open(transaction: &mut Transaction, id: SessionId) -> Result<Option<NewSession>, StoreError> {
     let statement = sql(
         "SELECT id, device_id, device_epoch, subject, username, instance, client_address
                          FROM session WHERE id = $1 AND closed_at IS NULL FOR UPDATE",

@@ -9,8 +9,8 @@ use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
 use uuid::Uuid;
 
 use crate::domain::{
-    CertificateState, DeviceId, DeviceState, Digest, GroupName, IdPattern, JobAction, JobState,
-    SessionId, StoreError, System, Timestamp, TokenPurpose, WireguardKey,
+    CertificateState, DeviceId, DeviceState, Digest, GroupName, IdPattern, JobAction, JobState, SessionId, StoreError,
+    System, Timestamp, TokenPurpose, WireguardKey,
 };
 
 /// Begins a statement. The text is whole, and the same for both databases; ` FOR UPDATE…` at its end locks rows on
@@ -91,10 +91,7 @@ impl Row {
     }
 
     /// Reads a column that may be null.
-    pub(super) fn optional<T: Column>(
-        &self,
-        column: &'static str,
-    ) -> Result<Option<T>, StoreError> {
+    pub(super) fn optional<T: Column>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
         let raw: Option<T::Raw> = match self {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),

@@ -18,11 +18,7 @@ impl TicketOffice for Store {
     }
 }
 
-async fn issue(
-    transaction: &mut Transaction,
-    secret: &Digest,
-    ticket: &Ticket,
-) -> Result<(), StoreError> {
+async fn issue(transaction: &mut Transaction, secret: &Digest, ticket: &Ticket) -> Result<(), StoreError> {
     let operator = serde_json::to_value(&ticket.operator).expect("a person is text and numbers");
     let now = transaction.now;
     transaction
@@ -40,10 +36,7 @@ async fn issue(
     transaction.execute(statement).await.map(drop)
 }
 
-async fn redeem(
-    transaction: &mut Transaction,
-    secret: &Digest,
-) -> Result<Option<Ticket>, StoreError> {
+async fn redeem(transaction: &mut Transaction, secret: &Digest) -> Result<Option<Ticket>, StoreError> {
     // Of all who try at once, the row goes to one.
     let statement = sql("DELETE FROM ticket WHERE secret_hash = $1
                          RETURNING operator, device_id, origin, expires_at");
@@ -54,10 +47,8 @@ async fn redeem(
 
 fn ticket_record(row: &Row) -> Result<Ticket, StoreError> {
     Ok(Ticket {
-        operator: serde_json::from_value(row.get("operator")?).map_err(|_| {
-            StoreError::Corrupt {
-                column: "ticket.operator",
-            }
+        operator: serde_json::from_value(row.get("operator")?).map_err(|_| StoreError::Corrupt {
+            column: "ticket.operator",
         })?,
         device_id: row.get("device_id")?,
         origin: row.optional("origin")?,

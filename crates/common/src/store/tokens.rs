@@ -7,29 +7,22 @@ use super::statement::{Row, sql};
 use super::transaction::{Transaction, in_transaction};
 use super::{Store, audit};
 use crate::domain::{
-    Actor, AuditEvent, Digest, EnrollmentToken, EnrollmentTokens, NewEnrollmentToken,
-    RegistryError, StoreError,
+    Actor, AuditEvent, Digest, EnrollmentToken, EnrollmentTokens, NewEnrollmentToken, RegistryError, StoreError,
 };
 
 #[async_trait]
 impl EnrollmentTokens for Store {
-    async fn create_token(
-        &self,
-        token: &NewEnrollmentToken,
-        by: &Actor,
-    ) -> Result<EnrollmentToken, StoreError> {
+    async fn create_token(&self, token: &NewEnrollmentToken, by: &Actor) -> Result<EnrollmentToken, StoreError> {
         in_transaction!(self, |transaction| create(transaction, token, by)).await
     }
 
     async fn tokens(&self) -> Result<Vec<EnrollmentToken>, StoreError> {
-        let statement = sql("SELECT id, purpose, id_pattern, group_name, quota, used, refused, expires_at, revoked_at,
+        let statement = sql(
+            "SELECT id, purpose, id_pattern, group_name, quota, used, refused, expires_at, revoked_at,
                                     created_by, created_at
-                             FROM enrollment_token ORDER BY created_at DESC, id DESC");
-        self.all(statement)
-            .await?
-            .iter()
-            .map(enrollment_token)
-            .collect()
+                             FROM enrollment_token ORDER BY created_at DESC, id DESC",
+        );
+        self.all(statement).await?.iter().map(enrollment_token).collect()
     }
 
     async fn revoke_token(&self, id: Uuid, by: &Actor) -> Result<(), RegistryError> {
@@ -64,10 +57,7 @@ pub(super) async fn count_refusal(
     by_secret(transaction, secret).await
 }
 
-async fn by_secret(
-    transaction: &mut Transaction,
-    secret: &Digest,
-) -> Result<Option<EnrollmentToken>, StoreError> {
+async fn by_secret(transaction: &mut Transaction, secret: &Digest) -> Result<Option<EnrollmentToken>, StoreError> {
     let statement = sql(
         "SELECT id, purpose, id_pattern, group_name, quota, used, refused, expires_at, revoked_at,
                                 created_by, created_at

@@ -42,10 +42,7 @@ impl Backend {
     async fn begin_write(&self) -> sqlx::Result<Connection> {
         match self {
             // Without IMMEDIATE a reader that turns into a writer fails instead of waiting.
-            Self::Sqlite { writer, .. } => writer
-                .begin_with("BEGIN IMMEDIATE")
-                .await
-                .map(Connection::Sqlite),
+            Self::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Connection::Sqlite),
             Self::Postgres(pool) => pool.begin().await.map(Connection::Postgres),
         }
     }
@@ -114,10 +111,7 @@ impl Transaction {
     }
 
     /// Reads the one row there may be.
-    pub(super) async fn optional(
-        &mut self,
-        statement: Statement,
-    ) -> Result<Option<Row>, StoreError> {
+    pub(super) async fn optional(&mut self, statement: Statement) -> Result<Option<Row>, StoreError> {
         let row = match &mut self.connection {
             Connection::Sqlite(transaction) => statement
                 .into_sqlite()
@@ -209,9 +203,7 @@ impl<T, E: From<StoreError>> Attempt<T, E> {
             outcome: Err(unavailable(elapsed).into()),
             gave_way: false,
         };
-        tokio::time::timeout(DEADLINE, attempt)
-            .await
-            .unwrap_or_else(given_up)
+        tokio::time::timeout(DEADLINE, attempt).await.unwrap_or_else(given_up)
     }
 }
 
@@ -235,16 +227,8 @@ impl Store {
     pub(super) async fn all(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
         within_deadline(async {
             match &self.shared.backend {
-                Backend::Sqlite { readers, .. } => statement
-                    .into_sqlite()
-                    .fetch_all(readers)
-                    .await
-                    .map(sqlite_rows),
-                Backend::Postgres(pool) => statement
-                    .into_postgres()
-                    .fetch_all(pool)
-                    .await
-                    .map(postgres_rows),
+                Backend::Sqlite { readers, .. } => statement.into_sqlite().fetch_all(readers).await.map(sqlite_rows),
+                Backend::Postgres(pool) => statement.into_postgres().fetch_all(pool).await.map(postgres_rows),
             }
         })
         .await

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use common::domain::{
-    AdmitError, Clock, DeviceRegistry, DeviceState, EnrollmentTokens, GroupName, IdPattern,
-    NewEnrollmentToken, TokenPurpose,
+    AdmitError, Clock, DeviceRegistry, DeviceState, EnrollmentTokens, GroupName, IdPattern, NewEnrollmentToken,
+    TokenPurpose,
 };
 
 use super::databases::TestDatabase;
@@ -23,10 +23,7 @@ pub(crate) async fn a_device_is_admitted_with_an_address_and_an_intent<D: TestDa
     application.device_type = Some("pump".to_owned());
     application.display_name = Some("Pump in hall 7".to_owned());
 
-    let admission = fleet
-        .apply("pump-7", &token.secret_hash, &application)
-        .await
-        .unwrap();
+    let admission = fleet.apply("pump-7", &token.secret_hash, &application).await.unwrap();
 
     let device = &admission.device;
     assert_eq!((device.state, device.epoch), (DeviceState::Admitted, 1));
@@ -42,9 +39,7 @@ pub(crate) async fn a_device_is_admitted_with_an_address_and_an_intent<D: TestDa
     fleet.end().await;
 }
 
-pub(crate) async fn the_same_application_again_gets_the_same_answer_and_is_not_counted<
-    D: TestDatabase,
->() {
+pub(crate) async fn the_same_application_again_gets_the_same_answer_and_is_not_counted<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     let (token, application) = (fleet.token(1).await, application());
     let first = fleet.apply("pump-7", &token, &application).await.unwrap();
@@ -61,11 +56,7 @@ pub(crate) async fn the_same_application_again_gets_the_same_answer_and_is_not_c
         .record_certificate(&first.intent, &certificate)
         .await
         .unwrap();
-    fleet
-        .store
-        .mark_enrolled(&first.device.id, &SYSTEMS)
-        .await
-        .unwrap();
+    fleet.store.mark_enrolled(&first.device.id, &SYSTEMS).await.unwrap();
     let answered = fleet.apply("pump-7", &token, &application).await.unwrap();
     assert_eq!(
         (answered.issued, answered.device.address),
@@ -78,32 +69,21 @@ pub(crate) async fn the_same_application_again_gets_the_same_answer_and_is_not_c
 
 pub(crate) async fn a_token_that_is_unknown_expired_or_revoked_admits_nobody<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
-    let unknown = fleet
-        .apply("pump-7", &random_digest(), &application())
-        .await;
-    assert!(
-        matches!(unknown, Err(AdmitError::InvalidToken)),
-        "{unknown:?}"
-    );
+    let unknown = fleet.apply("pump-7", &random_digest(), &application()).await;
+    assert!(matches!(unknown, Err(AdmitError::InvalidToken)), "{unknown:?}");
     assert_eq!(fleet.last_detail().await["reason"], "unknown_token");
 
     let token = fleet.token(1).await;
     let token_id = fleet.store.tokens().await.unwrap()[0].id;
     fleet.store.revoke_token(token_id, &admin()).await.unwrap();
     let revoked = fleet.apply("pump-7", &token, &application()).await;
-    assert!(
-        matches!(revoked, Err(AdmitError::InvalidToken)),
-        "{revoked:?}"
-    );
+    assert!(matches!(revoked, Err(AdmitError::InvalidToken)), "{revoked:?}");
     assert_eq!(fleet.last_detail().await["reason"], "token_revoked");
 
     let token = fleet.token(1).await;
     fleet.clock.advance(Duration::from_hours(1));
     let expired = fleet.apply("pump-7", &token, &application()).await;
-    assert!(
-        matches!(expired, Err(AdmitError::InvalidToken)),
-        "{expired:?}"
-    );
+    assert!(matches!(expired, Err(AdmitError::InvalidToken)), "{expired:?}");
     assert_eq!(fleet.last_detail().await["reason"], "token_expired");
     fleet.end().await;
 }
@@ -114,10 +94,7 @@ pub(crate) async fn a_token_admits_only_the_ids_of_its_pattern<D: TestDatabase>(
 
     let other = fleet.apply("valve-7", &token, &application()).await;
 
-    assert!(
-        matches!(other, Err(AdmitError::DeviceMismatch)),
-        "{other:?}"
-    );
+    assert!(matches!(other, Err(AdmitError::DeviceMismatch)), "{other:?}");
     fleet.apply("pump-7", &token, &application()).await.unwrap();
     fleet.end().await;
 }
@@ -137,15 +114,9 @@ pub(crate) async fn a_token_that_is_used_up_admits_nobody_new<D: TestDatabase>()
 pub(crate) async fn every_refusal_is_counted_and_recorded<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     let token = fleet.token_for("pump-*", TokenPurpose::Enroll, 1).await;
-    fleet
-        .apply("valve-1", &token, &application())
-        .await
-        .unwrap_err();
+    fleet.apply("valve-1", &token, &application()).await.unwrap_err();
     fleet.apply("pump-1", &token, &application()).await.unwrap();
-    fleet
-        .apply("pump-2", &token, &application())
-        .await
-        .unwrap_err();
+    fleet.apply("pump-2", &token, &application()).await.unwrap_err();
 
     let counted = &fleet.store.tokens().await.unwrap()[0];
     assert_eq!((counted.used, counted.refused), (1, 2));
@@ -161,9 +132,7 @@ pub(crate) async fn every_refusal_is_counted_and_recorded<D: TestDatabase>() {
     fleet.end().await;
 }
 
-pub(crate) async fn another_request_is_a_conflict_while_the_first_is_in_progress<
-    D: TestDatabase,
->() {
+pub(crate) async fn another_request_is_a_conflict_while_the_first_is_in_progress<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     let token = fleet.token(5).await;
     let first = fleet.apply("pump-7", &token, &application()).await.unwrap();
@@ -184,10 +153,7 @@ pub(crate) async fn a_known_device_with_another_key_is_refused<D: TestDatabase>(
 
     let takeover = fleet.apply("pump-7", &stolen, &application()).await;
 
-    assert!(
-        matches!(takeover, Err(AdmitError::AlreadyEnrolled)),
-        "{takeover:?}"
-    );
+    assert!(matches!(takeover, Err(AdmitError::AlreadyEnrolled)), "{takeover:?}");
     assert_eq!(fleet.find("pump-7").await, Some(before));
     assert_eq!(fleet.used().await, 0);
     fleet.end().await;
@@ -203,10 +169,7 @@ pub(crate) async fn a_certificate_key_belongs_to_one_device_for_all_time<D: Test
     second.key_digest = first.key_digest;
     let reused = fleet.apply("pump-2", &token, &second).await;
 
-    assert!(
-        matches!(reused, Err(AdmitError::KeyAlreadyUsed)),
-        "{reused:?}"
-    );
+    assert!(matches!(reused, Err(AdmitError::KeyAlreadyUsed)), "{reused:?}");
     fleet.end().await;
 }
 
@@ -218,17 +181,11 @@ pub(crate) async fn a_wireguard_key_belongs_to_one_device_for_all_time<D: TestDa
     second.wireguard_key = first.wireguard_key;
 
     let stolen = fleet.apply("pump-2", &token, &second).await;
-    assert!(
-        matches!(stolen, Err(AdmitError::WireguardKeyInUse)),
-        "{stolen:?}"
-    );
+    assert!(matches!(stolen, Err(AdmitError::WireguardKeyInUse)), "{stolen:?}");
 
     fleet.retire("pump-1").await.unwrap();
     let inherited = fleet.apply("pump-2", &token, &second).await;
-    assert!(
-        matches!(inherited, Err(AdmitError::WireguardKeyInUse)),
-        "{inherited:?}"
-    );
+    assert!(matches!(inherited, Err(AdmitError::WireguardKeyInUse)), "{inherited:?}");
     fleet.end().await;
 }
 
@@ -256,25 +213,14 @@ pub(crate) async fn an_exhausted_pool_is_a_refusal_of_its_own<D: TestDatabase>()
 
     let second = fleet.apply("pump-2", &token, &application()).await;
 
-    assert!(
-        matches!(second, Err(AdmitError::AddressPoolExhausted)),
-        "{second:?}"
-    );
+    assert!(matches!(second, Err(AdmitError::AddressPoolExhausted)), "{second:?}");
     fleet.end().await;
 }
 
 pub(crate) async fn two_networks_are_used_one_after_the_other<D: TestDatabase>() {
     let fleet = Fleet::<D>::with_network("10.8.0.0/30").await;
-    fleet
-        .store
-        .ensure_pool(&network("10.9.0.0/24"))
-        .await
-        .unwrap();
-    fleet
-        .store
-        .ensure_pool(&network("10.9.0.0/24"))
-        .await
-        .unwrap();
+    fleet.store.ensure_pool(&network("10.9.0.0/24")).await.unwrap();
+    fleet.store.ensure_pool(&network("10.9.0.0/24")).await.unwrap();
 
     assert_eq!(
         fleet.admit("pump-1").await.device.address,
@@ -286,11 +232,7 @@ pub(crate) async fn two_networks_are_used_one_after_the_other<D: TestDatabase>()
     );
 
     assert!(
-        fleet
-            .store
-            .ensure_pool(&network("10.9.0.0/16"))
-            .await
-            .is_err(),
+        fleet.store.ensure_pool(&network("10.9.0.0/16")).await.is_err(),
         "the networks overlap"
     );
     fleet.end().await;
@@ -298,10 +240,7 @@ pub(crate) async fn two_networks_are_used_one_after_the_other<D: TestDatabase>()
 
 pub(crate) async fn the_hub_address_is_never_given_out<D: TestDatabase>() {
     let fleet = Fleet::<D>::with_network("10.8.0.0/29").await;
-    let moved = common::domain::VpnNetwork::new(
-        "10.8.0.0/29".parse().unwrap(),
-        Some("10.8.0.3".parse().unwrap()),
-    );
+    let moved = common::domain::VpnNetwork::new("10.8.0.0/29".parse().unwrap(), Some("10.8.0.3".parse().unwrap()));
     fleet.store.ensure_pool(&moved.unwrap()).await.unwrap();
     let token = fleet.token(9).await;
 

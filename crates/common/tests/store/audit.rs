@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use common::domain::{
-    AuditEvent, AuditFilter, AuditTrail, Clock, DeviceRegistry, SessionEnding, SessionLedger,
-};
+use common::domain::{AuditEvent, AuditFilter, AuditTrail, Clock, DeviceRegistry, SessionEnding, SessionLedger};
 use common::store::{Migrations, Store, StoreOptions};
 
 use super::databases::TestDatabase;
@@ -19,11 +17,7 @@ pub(crate) async fn every_change_has_its_record<D: TestDatabase>() {
         output_bytes: 0,
         input_bytes: 0,
     };
-    fleet
-        .store
-        .close_session(session.id, &ending)
-        .await
-        .unwrap();
+    fleet.store.close_session(session.id, &ending).await.unwrap();
     fleet.quarantine("pump-7").await.unwrap();
     fleet.release("pump-7").await.unwrap();
     fleet
@@ -68,9 +62,7 @@ pub(crate) async fn each_instance_has_a_chain_of_its_own<D: TestDatabase>() {
         migrations: Migrations::Refuse,
         ..StoreOptions::new("bridge-2")
     };
-    let store = Store::open(database.url(), options, clock.clone())
-        .await
-        .unwrap();
+    let store = Store::open(database.url(), options, clock.clone()).await.unwrap();
 
     store.record(&event).await.unwrap();
     store.record(&event).await.unwrap();
@@ -92,22 +84,13 @@ pub(crate) async fn each_instance_has_a_chain_of_its_own<D: TestDatabase>() {
         (&event.detail, "operator:b1946ac9:ada")
     );
     assert_ne!(records[1].hash, records[2].hash);
-    Fleet {
-        database,
-        store,
-        clock,
-    }
-    .end()
-    .await;
+    Fleet { database, store, clock }.end().await;
 }
 
 pub(crate) async fn a_changed_record_is_found<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     fleet.enroll("pump-7").await;
-    assert_eq!(
-        fleet.store.verify_audit().await.unwrap(),
-        Vec::<String>::new()
-    );
+    assert_eq!(fleet.store.verify_audit().await.unwrap(), Vec::<String>::new());
 
     fleet
         .database
@@ -115,10 +98,7 @@ pub(crate) async fn a_changed_record_is_found<D: TestDatabase>() {
         .await;
 
     let faults = fleet.store.verify_audit().await.unwrap();
-    assert_eq!(
-        faults,
-        ["record 2 of the audit chain of `bridge-1` was changed"]
-    );
+    assert_eq!(faults, ["record 2 of the audit chain of `bridge-1` was changed"]);
     fleet.end_broken().await;
 }
 
@@ -126,15 +106,9 @@ pub(crate) async fn a_removed_record_is_found<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     fleet.enroll("pump-7").await;
 
-    fleet
-        .database
-        .tamper("DELETE FROM audit WHERE sequence = 2")
-        .await;
+    fleet.database.tamper("DELETE FROM audit WHERE sequence = 2").await;
     let faults = fleet.store.verify_audit().await.unwrap();
-    assert_eq!(
-        faults,
-        ["the audit chain of `bridge-1` has a gap after record 1"]
-    );
+    assert_eq!(faults, ["the audit chain of `bridge-1` has a gap after record 1"]);
 
     fleet.database.tamper("DELETE FROM audit_head").await;
     let faults = fleet.store.verify_audit().await.unwrap();
@@ -146,16 +120,10 @@ pub(crate) async fn a_cut_end_is_found<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     fleet.enroll("pump-7").await;
 
-    fleet
-        .database
-        .tamper("DELETE FROM audit WHERE sequence > 2")
-        .await;
+    fleet.database.tamper("DELETE FROM audit WHERE sequence > 2").await;
 
     let faults = fleet.store.verify_audit().await.unwrap();
-    assert_eq!(
-        faults,
-        ["the audit chain of `bridge-1` does not end at its head"]
-    );
+    assert_eq!(faults, ["the audit chain of `bridge-1` does not end at its head"]);
     fleet.end_broken().await;
 }
 

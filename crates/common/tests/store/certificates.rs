@@ -1,6 +1,4 @@
-use common::domain::{
-    CertificateState, Clock, DeviceDirectory, DeviceRegistry, JobAction, RegistryError, System,
-};
+use common::domain::{CertificateState, Clock, DeviceDirectory, DeviceRegistry, JobAction, RegistryError, System};
 
 use super::databases::TestDatabase;
 use super::fleet::{Fleet, admin, application, id, issued};
@@ -11,11 +9,7 @@ pub(crate) async fn the_first_certificate_of_an_intent_stays<D: TestDatabase>() 
     let (first, second) = (issued(fleet.clock.now()), issued(fleet.clock.now()));
 
     assert_eq!(
-        fleet
-            .store
-            .record_certificate(&admission.intent, &first)
-            .await
-            .unwrap(),
+        fleet.store.record_certificate(&admission.intent, &first).await.unwrap(),
         first
     );
     assert_eq!(
@@ -39,29 +33,15 @@ pub(crate) async fn the_first_certificate_of_an_intent_stays<D: TestDatabase>() 
     fleet.end().await;
 }
 
-pub(crate) async fn a_certificate_for_a_device_that_was_decommissioned_meanwhile_is_kept_as_revoked<
-    D: TestDatabase,
->() {
+pub(crate) async fn a_certificate_for_a_device_that_was_decommissioned_meanwhile_is_kept_as_revoked<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     let admission = fleet.admit("pump-7").await;
-    fleet
-        .store
-        .retire(&id("pump-7"), &admin(), &[])
-        .await
-        .unwrap();
+    fleet.store.retire(&id("pump-7"), &admin(), &[]).await.unwrap();
     let late = issued(fleet.clock.now());
 
-    fleet
-        .store
-        .record_certificate(&admission.intent, &late)
-        .await
-        .unwrap();
+    fleet.store.record_certificate(&admission.intent, &late).await.unwrap();
 
-    let again = fleet
-        .store
-        .retire(&id("pump-7"), &admin(), &[])
-        .await
-        .unwrap();
+    let again = fleet.store.retire(&id("pump-7"), &admin(), &[]).await.unwrap();
     assert_eq!(again.certificates[0].state, CertificateState::Revoked);
     assert_eq!(again.certificates[0].issued.as_ref(), Some(&late));
     let jobs = fleet.jobs().await;
@@ -70,28 +50,19 @@ pub(crate) async fn a_certificate_for_a_device_that_was_decommissioned_meanwhile
         (System::CertificateAuthority, JobAction::Remove)
     );
     let service = fleet.mark_enrolled("pump-7").await;
-    assert!(
-        matches!(service, Err(RegistryError::WrongState(_))),
-        "{service:?}"
-    );
+    assert!(matches!(service, Err(RegistryError::WrongState(_))), "{service:?}");
     assert_eq!(fleet.store.vpn_members().await.unwrap(), []);
     fleet.end().await;
 }
 
-pub(crate) async fn a_certificate_for_an_intent_that_was_replaced_meanwhile_is_kept_as_revoked<
-    D: TestDatabase,
->() {
+pub(crate) async fn a_certificate_for_an_intent_that_was_replaced_meanwhile_is_kept_as_revoked<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     let slow = fleet.admit("pump-7").await;
     fleet.allow("pump-7").await.unwrap();
     let token = fleet.token(1).await;
     let quick = fleet.apply("pump-7", &token, &application()).await.unwrap();
     let current = issued(fleet.clock.now());
-    fleet
-        .store
-        .record_certificate(&quick.intent, &current)
-        .await
-        .unwrap();
+    fleet.store.record_certificate(&quick.intent, &current).await.unwrap();
 
     fleet
         .store
@@ -100,10 +71,7 @@ pub(crate) async fn a_certificate_for_an_intent_that_was_replaced_meanwhile_is_k
         .unwrap();
 
     let shown = fleet.view("pump-7").await.certificate.unwrap();
-    assert_eq!(
-        (shown.state, shown.issued),
-        (CertificateState::Active, Some(current))
-    );
+    assert_eq!((shown.state, shown.issued), (CertificateState::Active, Some(current)));
     fleet.mark_enrolled("pump-7").await.unwrap();
     fleet.end().await;
 }

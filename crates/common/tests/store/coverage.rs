@@ -16,8 +16,7 @@ static BEGIN: Once = Once::new();
 /// Listens from now on.
 pub(crate) fn begin() {
     BEGIN.call_once(|| {
-        let listener =
-            tracing_subscriber::registry().with(Listener.with_filter(LevelFilter::DEBUG));
+        let listener = tracing_subscriber::registry().with(Listener.with_filter(LevelFilter::DEBUG));
         tracing::subscriber::set_global_default(listener).unwrap();
     });
 }
@@ -26,10 +25,7 @@ pub(crate) fn begin() {
 pub(crate) fn never_executed(database: &'static str) -> Vec<String> {
     let executed = EXECUTED.lock().unwrap();
     let written = written_statements();
-    assert!(
-        written.len() > 50,
-        "the statements were not found in the sources"
-    );
+    assert!(written.len() > 50, "the statements were not found in the sources");
     written
         .into_iter()
         .filter(|statement| !executed.contains(&(database, statement.clone())))
@@ -79,10 +75,7 @@ impl<S: Subscriber> Layer<S> for Listener {
             .name()
             .is_some_and(|name| name.starts_with("sqlx-sqlite"));
         let database = if is_sqlite { "sqlite" } else { "postgres" };
-        EXECUTED
-            .lock()
-            .unwrap()
-            .insert((database, normalise(&statement)));
+        EXECUTED.lock().unwrap().insert((database, normalise(&statement)));
     }
 }
 

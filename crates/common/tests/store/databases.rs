@@ -56,19 +56,13 @@ impl TestDatabase for SqliteFile {
             .execute(&mut connection)
             .await
             .unwrap();
-        sqlx::query(statement)
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     }
 
     async fn count(&self, query: &'static str) -> i64 {
         let mut connection = self.connect().await;
-        let count = sqlx::query_scalar(query)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
+        let count = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         count
     }
@@ -137,10 +131,7 @@ mod postgres {
 
         async fn count(&self, query: &'static str) -> i64 {
             let mut connection = connect(&self.url).await;
-            let count = sqlx::query_scalar(query)
-                .fetch_one(&mut connection)
-                .await
-                .unwrap();
+            let count = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
             connection.close().await.unwrap();
             count
         }
@@ -169,11 +160,7 @@ mod postgres {
     }
 
     async fn connect(url: &str) -> PgConnection {
-        PgConnectOptions::from_str(url)
-            .unwrap()
-            .connect()
-            .await
-            .unwrap()
+        PgConnectOptions::from_str(url).unwrap().connect().await.unwrap()
     }
 
     #[expect(

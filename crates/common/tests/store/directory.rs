@@ -1,6 +1,5 @@
 use common::domain::{
-    Application, CertificateState, DeviceDirectory, DeviceFilter, DeviceId, DevicePage,
-    DeviceState, GroupName,
+    Application, CertificateState, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceState, GroupName,
 };
 
 use super::databases::TestDatabase;
@@ -65,12 +64,7 @@ pub(crate) async fn a_list_is_narrowed_by_group_and_state<D: TestDatabase>() {
         .await
     };
 
-    assert_eq!(
-        of_groups(&[default, GroupName::parse("north").unwrap()])
-            .await
-            .len(),
-        2
-    );
+    assert_eq!(of_groups(&[default, GroupName::parse("north").unwrap()]).await.len(), 2);
     assert_eq!(of_groups(&[GroupName::parse("defaul").unwrap()]).await, []);
     assert_eq!(of_groups(&[]).await, []);
     let enrolled = DeviceFilter {
@@ -128,20 +122,10 @@ pub(crate) async fn only_devices_with_a_certificate_belong_on_the_hub<D: TestDat
 }
 
 async fn list<D: TestDatabase>(fleet: &Fleet<D>, filter: DeviceFilter) -> Vec<DeviceId> {
-    let page = fleet
-        .store
-        .list(&DeviceFilter {
-            limit: 100,
-            ..filter
-        })
-        .await
-        .unwrap();
+    let page = fleet.store.list(&DeviceFilter { limit: 100, ..filter }).await.unwrap();
     ids(&page)
 }
 
 fn ids(page: &DevicePage) -> Vec<DeviceId> {
-    page.views
-        .iter()
-        .map(|view| view.device.id.clone())
-        .collect()
+    page.views.iter().map(|view| view.device.id.clone()).collect()
 }

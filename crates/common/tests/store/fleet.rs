@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use common::domain::{
-    Actor, Admission, AdmitError, Application, AuditFilter, AuditTrail, Clock, Device,
-    DeviceDirectory, DeviceId, DeviceRegistry, DeviceView, Digest, EnrollmentTokens, GroupName,
-    IdPattern, IssuedCertificate, Job, JobQueue, ManualClock, NewEnrollmentToken, NewSession,
-    RegistryError, Retired, SessionId, System, Timestamp, TokenPurpose, VpnNetwork,
-    WireguardPrivateKey,
+    Actor, Admission, AdmitError, Application, AuditFilter, AuditTrail, Clock, Device, DeviceDirectory, DeviceId,
+    DeviceRegistry, DeviceView, Digest, EnrollmentTokens, GroupName, IdPattern, IssuedCertificate, Job, JobQueue,
+    ManualClock, NewEnrollmentToken, NewSession, RegistryError, Retired, SessionId, System, Timestamp, TokenPurpose,
+    VpnNetwork, WireguardPrivateKey,
 };
 use common::store::{Store, StoreOptions};
 
@@ -37,19 +36,12 @@ impl<D: TestDatabase> Fleet<D> {
             .await
             .unwrap();
         store.ensure_pool(&network(prefix)).await.unwrap();
-        Self {
-            database,
-            store,
-            clock,
-        }
+        Self { database, store, clock }
     }
 
     /// Verifies the invariants and removes the database.
     pub(crate) async fn end(self) {
-        assert_eq!(
-            self.store.check_invariants().await.unwrap(),
-            Vec::<String>::new()
-        );
+        assert_eq!(self.store.check_invariants().await.unwrap(), Vec::<String>::new());
         self.end_broken().await;
     }
 
@@ -64,12 +56,7 @@ impl<D: TestDatabase> Fleet<D> {
         self.token_for("*", TokenPurpose::Enroll, quota).await
     }
 
-    pub(crate) async fn token_for(
-        &self,
-        pattern: &str,
-        purpose: TokenPurpose,
-        quota: u32,
-    ) -> Digest {
+    pub(crate) async fn token_for(&self, pattern: &str, purpose: TokenPurpose, quota: u32) -> Digest {
         let token = NewEnrollmentToken {
             secret_hash: random_digest(),
             purpose,
@@ -78,10 +65,7 @@ impl<D: TestDatabase> Fleet<D> {
             quota,
             expires_at: self.clock.now() + Duration::from_hours(1),
         };
-        self.store
-            .create_token(&token, &Actor::Console)
-            .await
-            .unwrap();
+        self.store.create_token(&token, &Actor::Console).await.unwrap();
         token.secret_hash
     }
 
@@ -106,10 +90,7 @@ impl<D: TestDatabase> Fleet<D> {
             .record_certificate(&admission.intent, &issued(self.clock.now()))
             .await
             .unwrap();
-        self.store
-            .mark_enrolled(&admission.device.id, &SYSTEMS)
-            .await
-            .unwrap()
+        self.store.mark_enrolled(&admission.device.id, &SYSTEMS).await.unwrap()
     }
 
     /// Brings a device into service.
@@ -154,11 +135,7 @@ impl<D: TestDatabase> Fleet<D> {
 
     /// Takes the due order for the hub, if there is one.
     pub(crate) async fn claim_vpn(&self) -> Option<Job> {
-        self.store
-            .claim(&[System::Vpn], 1, LEASE)
-            .await
-            .unwrap()
-            .pop()
+        self.store.claim(&[System::Vpn], 1, LEASE).await.unwrap().pop()
     }
 
     /// How often the newest token was used.
@@ -176,11 +153,7 @@ impl<D: TestDatabase> Fleet<D> {
             })
             .await
             .unwrap();
-        records
-            .into_iter()
-            .rev()
-            .map(|record| record.action)
-            .collect()
+        records.into_iter().rev().map(|record| record.action).collect()
     }
 
     pub(crate) async fn last_detail(&self) -> serde_json::Value {

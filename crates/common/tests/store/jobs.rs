@@ -17,18 +17,12 @@ pub(crate) async fn an_order_is_claimed_by_one_worker_until_its_lease_ends<D: Te
             .iter()
             .all(|job| job.action == JobAction::Ensure && job.attempts == 1 && job.generation == 1)
     );
-    assert_eq!(
-        fleet.store.claim(&System::ALL, 10, LEASE).await.unwrap(),
-        []
-    );
+    assert_eq!(fleet.store.claim(&System::ALL, 10, LEASE).await.unwrap(), []);
 
     fleet.store.complete(&claimed[0]).await.unwrap();
     fleet.clock.advance(LEASE);
     let left = fleet.store.claim(&System::ALL, 10, LEASE).await.unwrap();
-    assert_eq!(
-        (left.len(), left[0].id, left[0].attempts),
-        (1, claimed[1].id, 2)
-    );
+    assert_eq!((left.len(), left[0].id, left[0].attempts), (1, claimed[1].id, 2));
     fleet.end().await;
 }
 
@@ -48,52 +42,31 @@ pub(crate) async fn a_newer_order_takes_the_older_ones_place<D: TestDatabase>() 
     fleet.store.postpone(&old, "timed out", None).await.unwrap();
     assert_eq!(fleet.claim_vpn().await, None);
     fleet.store.complete(&new).await.unwrap();
-    assert!(
-        fleet
-            .jobs()
-            .await
-            .iter()
-            .all(|job| job.system != System::Vpn)
-    );
+    assert!(fleet.jobs().await.iter().all(|job| job.system != System::Vpn));
     fleet.end().await;
 }
 
-pub(crate) async fn a_failed_try_comes_back_later_and_a_dead_one_when_a_person_says_so<
-    D: TestDatabase,
->() {
+pub(crate) async fn a_failed_try_comes_back_later_and_a_dead_one_when_a_person_says_so<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     fleet.enroll("pump-7").await;
     let job = fleet.claim_vpn().await.unwrap();
     let later = fleet.clock.now() + Duration::from_secs(30);
-    fleet
-        .store
-        .postpone(&job, "did not answer", Some(later))
-        .await
-        .unwrap();
+    fleet.store.postpone(&job, "did not answer", Some(later)).await.unwrap();
     assert_eq!(fleet.claim_vpn().await, None);
 
     fleet.clock.advance(Duration::from_secs(30));
     let job = fleet.claim_vpn().await.unwrap();
-    assert_eq!(
-        (job.attempts, job.last_error.as_deref()),
-        (2, Some("did not answer"))
-    );
+    assert_eq!((job.attempts, job.last_error.as_deref()), (2, Some("did not answer")));
     fleet.store.postpone(&job, "gave up", None).await.unwrap();
     fleet.clock.advance(Duration::from_hours(100));
     assert_eq!(fleet.claim_vpn().await, None);
-    assert_eq!(
-        fleet.store.jobs(Some(JobState::Dead)).await.unwrap()[0].id,
-        job.id
-    );
+    assert_eq!(fleet.store.jobs(Some(JobState::Dead)).await.unwrap()[0].id, job.id);
 
     fleet.store.retry(job.id).await.unwrap();
     let again = fleet.claim_vpn().await.unwrap();
     assert_eq!((again.id, again.attempts), (job.id, 1));
     let nothing = fleet.store.retry(Uuid::now_v7()).await;
-    assert!(
-        matches!(nothing, Err(RegistryError::Unknown)),
-        "{nothing:?}"
-    );
+    assert!(matches!(nothing, Err(RegistryError::Unknown)), "{nothing:?}");
     fleet.end().await;
 }
 
@@ -101,14 +74,7 @@ pub(crate) async fn a_worker_gets_only_the_systems_it_asks_for<D: TestDatabase>(
     let fleet = Fleet::<D>::new().await;
     fleet.enroll("pump-7").await;
 
-    assert_eq!(
-        fleet
-            .store
-            .claim(&[System::UpdateServer], 10, LEASE)
-            .await
-            .unwrap(),
-        []
-    );
+    assert_eq!(fleet.store.claim(&[System::UpdateServer], 10, LEASE).await.unwrap(), []);
     assert_eq!(fleet.store.claim(&[], 10, LEASE).await.unwrap(), []);
     let claimed = fleet
         .store
@@ -116,9 +82,6 @@ pub(crate) async fn a_worker_gets_only_the_systems_it_asks_for<D: TestDatabase>(
         .await
         .unwrap();
 
-    assert_eq!(
-        (claimed.len(), claimed[0].system),
-        (1, System::DevicePlatform)
-    );
+    assert_eq!((claimed.len(), claimed[0].system), (1, System::DevicePlatform));
     fleet.end().await;
 }

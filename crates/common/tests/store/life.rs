@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use common::domain::{
-    CertificateState, Clock, DeviceRegistry, DeviceState, JobAction, JobQueue, LiveFacts,
-    RegistryError, SessionEnding, SessionLedger,
+    CertificateState, Clock, DeviceRegistry, DeviceState, JobAction, JobQueue, LiveFacts, RegistryError, SessionEnding,
+    SessionLedger,
 };
 
 use super::databases::TestDatabase;
@@ -40,9 +40,7 @@ pub(crate) async fn putting_a_device_into_service_again_changes_nothing<D: TestD
     fleet.end().await;
 }
 
-pub(crate) async fn a_decommissioned_device_loses_everything_but_its_name_and_keys<
-    D: TestDatabase,
->() {
+pub(crate) async fn a_decommissioned_device_loses_everything_but_its_name_and_keys<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     let before = fleet.enroll("pump-7").await;
     let facts = LiveFacts {
@@ -91,9 +89,7 @@ pub(crate) async fn a_decommissioned_device_loses_everything_but_its_name_and_ke
     fleet.end().await;
 }
 
-pub(crate) async fn an_address_is_given_out_again_only_when_nothing_can_reach_it<
-    D: TestDatabase,
->() {
+pub(crate) async fn an_address_is_given_out_again_only_when_nothing_can_reach_it<D: TestDatabase>() {
     let fleet = Fleet::<D>::with_network("10.8.0.0/30").await;
     let old = fleet.enroll("old").await;
     let session = session_on(&old);
@@ -119,11 +115,7 @@ pub(crate) async fn an_address_is_given_out_again_only_when_nothing_can_reach_it
         output_bytes: 0,
         input_bytes: 0,
     };
-    fleet
-        .store
-        .close_session(session.id, &ending)
-        .await
-        .unwrap();
+    fleet.store.close_session(session.id, &ending).await.unwrap();
 
     assert_eq!(attempt(&fleet).await.unwrap().device.address, old.address);
     fleet.end().await;
@@ -143,13 +135,7 @@ pub(crate) async fn a_device_in_quarantine_comes_back_where_it_was<D: TestDataba
         (before.address, before.wireguard_key)
     );
     assert_eq!(fleet.quarantine("pump-7").await.unwrap(), quarantined);
-    assert!(
-        fleet
-            .jobs()
-            .await
-            .iter()
-            .all(|job| job.action == JobAction::Remove)
-    );
+    assert!(fleet.jobs().await.iter().all(|job| job.action == JobAction::Remove));
 
     let released = fleet.release("pump-7").await.unwrap();
     assert_eq!(
@@ -157,13 +143,7 @@ pub(crate) async fn a_device_in_quarantine_comes_back_where_it_was<D: TestDataba
         (DeviceState::Enrolled, quarantined.epoch)
     );
     assert_eq!(fleet.release("pump-7").await.unwrap(), released);
-    assert!(
-        fleet
-            .jobs()
-            .await
-            .iter()
-            .all(|job| job.action == JobAction::Ensure)
-    );
+    assert!(fleet.jobs().await.iter().all(|job| job.action == JobAction::Ensure));
 
     fleet.admit("pump-8").await;
     fleet.quarantine("pump-8").await.unwrap();
@@ -181,16 +161,10 @@ pub(crate) async fn a_device_out_of_service_is_not_changed<D: TestDatabase>() {
     fleet.quarantine("pump-7").await.unwrap();
     let allowed = fleet.allow("pump-7").await;
     assert!(
-        matches!(
-            allowed,
-            Err(RegistryError::WrongState(DeviceState::Quarantined))
-        ),
+        matches!(allowed, Err(RegistryError::WrongState(DeviceState::Quarantined))),
         "{allowed:?}"
     );
-    let repeated = fleet
-        .apply("pump-7", &token, &application)
-        .await
-        .unwrap_err();
+    let repeated = fleet.apply("pump-7", &token, &application).await.unwrap_err();
     assert_eq!(repeated.to_string(), "the device is in quarantine");
 
     fleet.retire("pump-7").await.unwrap();
@@ -200,17 +174,11 @@ pub(crate) async fn a_device_out_of_service_is_not_changed<D: TestDatabase>() {
         fleet.release("pump-7").await,
     ] {
         assert!(
-            matches!(
-                refused,
-                Err(RegistryError::WrongState(DeviceState::Retired))
-            ),
+            matches!(refused, Err(RegistryError::WrongState(DeviceState::Retired))),
             "{refused:?}"
         );
     }
-    let repeated = fleet
-        .apply("pump-7", &token, &application)
-        .await
-        .unwrap_err();
+    let repeated = fleet.apply("pump-7", &token, &application).await.unwrap_err();
     assert_eq!(repeated.to_string(), "the device was decommissioned");
     fleet.end().await;
 }

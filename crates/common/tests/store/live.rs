@@ -9,27 +9,15 @@ pub(crate) async fn facts_are_written_at_most_every_thirty_seconds<D: TestDataba
     let fleet = Fleet::<D>::new().await;
     fleet.enroll("pump-7").await;
     let handshake = Some(fleet.clock.now());
-    fleet
-        .store
-        .record_live(&[facts(handshake, 1)])
-        .await
-        .unwrap();
+    fleet.store.record_live(&[facts(handshake, 1)]).await.unwrap();
     assert_eq!(recorded(&fleet).await, Some(facts(handshake, 1)));
 
     fleet.clock.advance(Duration::from_secs(29));
-    fleet
-        .store
-        .record_live(&[facts(handshake, 2)])
-        .await
-        .unwrap();
+    fleet.store.record_live(&[facts(handshake, 2)]).await.unwrap();
     assert_eq!(recorded(&fleet).await, Some(facts(handshake, 1)));
 
     fleet.clock.advance(Duration::from_secs(1));
-    fleet
-        .store
-        .record_live(&[facts(handshake, 3)])
-        .await
-        .unwrap();
+    fleet.store.record_live(&[facts(handshake, 3)]).await.unwrap();
     assert_eq!(recorded(&fleet).await, Some(facts(handshake, 3)));
     fleet.end().await;
 }
@@ -42,35 +30,19 @@ pub(crate) async fn coming_and_going_are_written_at_once_and_become_events<D: Te
 
     fleet.clock.advance(Duration::from_secs(1));
     let handshake = Some(fleet.clock.now());
-    fleet
-        .store
-        .record_live(&[facts(handshake, 1)])
-        .await
-        .unwrap();
+    fleet.store.record_live(&[facts(handshake, 1)]).await.unwrap();
     assert_eq!(recorded(&fleet).await, Some(facts(handshake, 1)));
     assert_eq!(events(&fleet).await, 1);
 
     fleet.clock.advance(Duration::from_secs(170));
-    fleet
-        .store
-        .record_live(&[facts(handshake, 2)])
-        .await
-        .unwrap();
+    fleet.store.record_live(&[facts(handshake, 2)]).await.unwrap();
     fleet.clock.advance(Duration::from_secs(11));
-    fleet
-        .store
-        .record_live(&[facts(handshake, 3)])
-        .await
-        .unwrap();
+    fleet.store.record_live(&[facts(handshake, 3)]).await.unwrap();
     assert_eq!(recorded(&fleet).await, Some(facts(handshake, 3)));
     assert_eq!(events(&fleet).await, 2);
 
     let handshake = Some(fleet.clock.now());
-    fleet
-        .store
-        .record_live(&[facts(handshake, 4)])
-        .await
-        .unwrap();
+    fleet.store.record_live(&[facts(handshake, 4)]).await.unwrap();
     fleet.quarantine("pump-7").await.unwrap();
     assert_eq!((recorded(&fleet).await, events(&fleet).await), (None, 4));
     fleet.end().await;
@@ -108,8 +80,5 @@ async fn recorded<D: TestDatabase>(fleet: &Fleet<D>) -> Option<LiveFacts> {
 }
 
 async fn events<D: TestDatabase>(fleet: &Fleet<D>) -> i64 {
-    fleet
-        .database
-        .count("SELECT count(*) FROM device_event")
-        .await
+    fleet.database.count("SELECT count(*) FROM device_event").await
 }

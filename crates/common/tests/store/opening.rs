@@ -20,13 +20,7 @@ pub(crate) async fn a_store_that_is_opened_again_finds_its_fleet<D: TestDatabase
         .unwrap();
 
     assert_eq!(store.find(&id("pump-7")).await.unwrap(), Some(device));
-    Fleet {
-        database,
-        store,
-        clock,
-    }
-    .end()
-    .await;
+    Fleet { database, store, clock }.end().await;
 }
 
 pub(crate) async fn pending_migrations_are_refused_when_told_so<D: TestDatabase>() {
@@ -37,10 +31,7 @@ pub(crate) async fn pending_migrations_are_refused_when_told_so<D: TestDatabase>
     };
 
     let empty = open(database.url(), options.clone()).await;
-    assert!(
-        matches!(empty, Err(OpenError::PendingMigrations)),
-        "{empty:?}"
-    );
+    assert!(matches!(empty, Err(OpenError::PendingMigrations)), "{empty:?}");
 
     open(database.url(), StoreOptions::new("bridge-1"))
         .await
@@ -58,9 +49,7 @@ pub(crate) async fn a_migration_of_another_program_is_refused<D: TestDatabase>()
         .unwrap()
         .close()
         .await;
-    database
-        .tamper("UPDATE _sqlx_migrations SET version = 9999")
-        .await;
+    database.tamper("UPDATE _sqlx_migrations SET version = 9999").await;
 
     for migrations in [Migrations::Run, Migrations::Refuse] {
         let newer = open(
@@ -71,10 +60,7 @@ pub(crate) async fn a_migration_of_another_program_is_refused<D: TestDatabase>()
             },
         )
         .await;
-        assert!(
-            matches!(newer, Err(OpenError::ForeignMigrations { .. })),
-            "{newer:?}"
-        );
+        assert!(matches!(newer, Err(OpenError::ForeignMigrations { .. })), "{newer:?}");
     }
     database.remove().await;
 }
@@ -91,35 +77,21 @@ pub(crate) async fn the_database_gives_a_sign_of_life<D: TestDatabase>() {
 #[tokio::test]
 async fn a_sqlite_file_belongs_to_one_store() {
     let database = SqliteFile::create().await;
-    let first = open(database.url(), StoreOptions::new("bridge-1"))
-        .await
-        .unwrap();
+    let first = open(database.url(), StoreOptions::new("bridge-1")).await.unwrap();
 
     let second = open(database.url(), StoreOptions::new("proxy-1")).await;
-    assert!(
-        matches!(second, Err(OpenError::AlreadyInUse { .. })),
-        "{second:?}"
-    );
+    assert!(matches!(second, Err(OpenError::AlreadyInUse { .. })), "{second:?}");
 
     drop(first);
-    open(database.url(), StoreOptions::new("proxy-1"))
-        .await
-        .unwrap();
+    open(database.url(), StoreOptions::new("proxy-1")).await.unwrap();
 }
 
 #[tokio::test]
 async fn only_the_owner_can_read_a_sqlite_database() {
     let database = SqliteFile::create().await;
-    let store = open(database.url(), StoreOptions::new("bridge-1"))
-        .await
-        .unwrap();
+    let store = open(database.url(), StoreOptions::new("bridge-1")).await.unwrap();
 
-    for name in [
-        "bridge.db",
-        "bridge.db-wal",
-        "bridge.db-shm",
-        "bridge.db.lock",
-    ] {
+    for name in ["bridge.db", "bridge.db-wal", "bridge.db-shm", "bridge.db.lock"] {
         let mode = fs::metadata(database.folder.path().join(name))
             .unwrap()
             .permissions()
@@ -138,72 +110,36 @@ async fn a_damaged_sqlite_file_is_refused_and_left_alone() {
 
     let opened = open(database.url(), StoreOptions::new("bridge-1")).await;
 
-    assert!(
-        matches!(opened, Err(OpenError::Damaged { .. })),
-        "{opened:?}"
-    );
+    assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{opened:?}");
     assert_eq!(fs::read(&path).unwrap(), rubbish);
 }
 
 #[tokio::test]
 async fn an_address_of_no_known_database_is_refused() {
-    for url in [
-        "",
-        "bridge.db",
-        "mysql://root@localhost/db",
-        "/var/lib/bridge.db",
-    ] {
+    for url in ["", "bridge.db", "mysql://root@localhost/db", "/var/lib/bridge.db"] {
         let opened = open(url, StoreOptions::new("bridge-1")).await;
-        assert!(
-            matches!(opened, Err(OpenError::UnknownScheme)),
-            "{url}: {opened:?}"
-        );
+        assert!(matches!(opened, Err(OpenError::UnknownScheme)), "{url}: {opened:?}");
     }
     let malformed = open("postgres://:port:", StoreOptions::new("bridge-1")).await;
-    assert!(
-        matches!(malformed, Err(OpenError::InvalidUrl { .. })),
-        "{malformed:?}"
-    );
+    assert!(matches!(malformed, Err(OpenError::InvalidUrl { .. })), "{malformed:?}");
     let nameless = open("sqlite://", StoreOptions::new("bridge-1")).await;
-    assert!(
-        matches!(nameless, Err(OpenError::InvalidUrl { .. })),
-        "{nameless:?}"
-    );
+    assert!(matches!(nameless, Err(OpenError::InvalidUrl { .. })), "{nameless:?}");
 }
 
 #[tokio::test]
 async fn a_database_that_is_away_is_unavailable() {
-    let nowhere = open(
-        "sqlite:///nowhere/at/all/bridge.db",
-        StoreOptions::new("bridge-1"),
-    )
-    .await;
-    assert!(
-        matches!(nowhere, Err(OpenError::Unavailable { .. })),
-        "{nowhere:?}"
-    );
-    let closed = open(
-        "postgres://bridge@127.0.0.1:1/bridge",
-        StoreOptions::new("bridge-1"),
-    )
-    .await;
-    assert!(
-        matches!(closed, Err(OpenError::Unavailable { .. })),
-        "{closed:?}"
-    );
+    let nowhere = open("sqlite:///nowhere/at/all/bridge.db", StoreOptions::new("bridge-1")).await;
+    assert!(matches!(nowhere, Err(OpenError::Unavailable { .. })), "{nowhere:?}");
+    let closed = open("postgres://bridge@127.0.0.1:1/bridge", StoreOptions::new("bridge-1")).await;
+    assert!(matches!(closed, Err(OpenError::Unavailable { .. })), "{closed:?}");
 }
 
 #[tokio::test]
 async fn a_database_in_memory_is_enough_for_a_test() {
-    let store = open("sqlite::memory:", StoreOptions::new("bridge-1"))
-        .await
-        .unwrap();
+    let store = open("sqlite::memory:", StoreOptions::new("bridge-1")).await.unwrap();
 
     assert_eq!(store.find(&id("pump-7")).await.unwrap(), None);
-    assert_eq!(
-        store.check_invariants().await.unwrap(),
-        Vec::<String>::new()
-    );
+    assert_eq!(store.check_invariants().await.unwrap(), Vec::<String>::new());
 }
 
 async fn open(url: &str, options: StoreOptions) -> Result<Store, OpenError> {

@@ -1,12 +1,12 @@
 use std::collections::HashSet;
 
 use common::domain::{
-    Admission, AdmitError, Application, DeviceRegistry, RegistryError, TokenPurpose,
+    Admission, AdmitError, Application, DeviceRegistry, Digest, JobQueue, RegistryError, TokenPurpose,
 };
 use tokio::task::JoinSet;
 
 use super::databases::TestDatabase;
-use super::fleet::{Fleet, SYSTEMS, admin, application, id, issued};
+use super::fleet::{Fleet, LEASE, SYSTEMS, admin, application, id, issued};
 
 const CROWD: usize = 200;
 
@@ -14,16 +14,10 @@ pub(crate) async fn two_hundred_identical_applications_are_one_admission<D: Test
     let fleet = Fleet::<D>::new().await;
     let application = application();
 
-    let answers = apply_at_once(&fleet, 1, |_| ("pump-7".to_owned(), application.clone())).await;
+    let answers = apply_with_one_token(&fleet, 1, |_| ("pump-7".to_owned(), application.clone())).await;
 
     let admissions: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
-    assert_eq!(
-        admissions
-            .iter()
-            .filter(|admission| !admission.repeated)
-            .count(),
-        1
-    );
+    assert_eq!(admissions.iter().filter(|admission| !admission.repeated).count(), 1);
     assert!(
         admissions
             .iter()
@@ -44,10 +38,7 @@ pub(crate) async fn two_hundred_devices_share_ten_addresses_without_a_quarrel<D:
         fleet.admit(&format!("early-{number}")).await;
     }
 
-    let answers = apply_at_once(&fleet, 1000, |number| {
-        (format!("pump-{number}"), application())
-    })
-    .await;
+    let answers = apply_with_own_tokens(&fleet, |number| (format!("pump-{number}"), application())).await;
 
     let (admitted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     let addresses: HashSet<_> = admitted
@@ -61,7 +52,6 @@ pub(crate) async fn two_hundred_devices_share_ten_addresses_without_a_quarrel<D:
             .all(|answer| matches!(answer, Err(AdmitError::AddressPoolExhausted))),
         "{refused:?}"
     );
-    assert_eq!(fleet.used().await, 10);
     fleet.end().await;
 }
 
@@ -69,7 +59,7 @@ pub(crate) async fn two_hundred_devices_with_one_wireguard_key_are_one_device<D:
     let fleet = Fleet::<D>::with_network("10.8.0.0/16").await;
     let shared = application().wireguard_key;
 
-    let answers = apply_at_once(&fleet, 1000, |number| {
+    let answers = apply_with_own_tokens(&fleet, |number| {
         (
             format!("pump-{number}"),
             Application {
@@ -95,7 +85,7 @@ pub(crate) async fn two_hundred_devices_with_one_certificate_key_are_one_device<
     let fleet = Fleet::<D>::with_network("10.8.0.0/16").await;
     let shared = application().key_digest;
 
-    let answers = apply_at_once(&fleet, 1000, |number| {
+    let answers = apply_with_own_tokens(&fleet, |number| {
         (
             format!("pump-{number}"),
             Application {
@@ -120,14 +110,14 @@ pub(crate) async fn two_hundred_devices_with_one_certificate_key_are_one_device<
 pub(crate) async fn two_hundred_different_requests_for_one_id_have_one_winner<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
 
-    let answers = apply_at_once(&fleet, 1000, |_| ("pump-7".to_owned(), application())).await;
+    let answers = apply_with_own_tokens(&fleet, |_| ("pump-7".to_owned(), application())).await;
 
     let (admitted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!(admitted.len(), 1);
     assert!(
         refused
             .iter()
-            .all(|answer| matches!(answer, Err(AdmitError::Conflict))),
+            .all(|answer| matches!(answer, Err(AdmitError::AlreadyEnrolled))),
         "{refused:?}"
     );
     fleet.end().await;
@@ -136,10 +126,7 @@ pub(crate) async fn two_hundred_different_requests_for_one_id_have_one_winner<D:
 pub(crate) async fn a_quota_holds_against_two_hundred_devices_at_once<D: TestDatabase>() {
     let fleet = Fleet::<D>::with_network("10.8.0.0/16").await;
 
-    let answers = apply_at_once(&fleet, 7, |number| {
-        (format!("pump-{number}"), application())
-    })
-    .await;
+    let answers = apply_with_one_token(&fleet, 7, |number| (format!("pump-{number}"), application())).await;
 
     let (admitted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!(admitted.len(), 7);
@@ -149,6 +136,40 @@ pub(crate) async fn a_quota_holds_against_two_hundred_devices_at_once<D: TestDat
             .all(|answer| matches!(answer, Err(AdmitError::TokenUsedUp))),
         "{refused:?}"
     );
+    fleet.end().await;
+}
+
+pub(crate) async fn of_fifty_who_decommission_a_device_one_does<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let before = fleet.enroll("pump-7").await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..50 {
+        let store = fleet.store.clone();
+        tasks.spawn(async move { store.retire(&id("pump-7"), &admin(), &SYSTEMS).await.unwrap() });
+    }
+
+    let answers = tasks.join_all().await;
+
+    assert_eq!(answers.iter().filter(|retired| !retired.repeated).count(), 1);
+    assert!(answers.iter().all(|retired| retired.device.epoch == before.epoch + 1));
+    fleet.end().await;
+}
+
+pub(crate) async fn each_order_goes_to_one_of_many_workers<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    for number in 0..10 {
+        fleet.enroll(&format!("pump-{number}")).await;
+    }
+    let mut tasks = JoinSet::new();
+    for _ in 0..20 {
+        let store = fleet.store.clone();
+        tasks.spawn(async move { store.claim(&SYSTEMS, 3, LEASE).await.unwrap() });
+    }
+
+    let claimed: Vec<_> = tasks.join_all().await.into_iter().flatten().map(|job| job.id).collect();
+
+    let distinct: HashSet<_> = claimed.iter().collect();
+    assert_eq!((claimed.len(), distinct.len()), (20, 20));
     fleet.end().await;
 }
 
@@ -162,19 +183,13 @@ pub(crate) async fn enrolling_and_decommissioning_at_once_keeps_the_invariants<D
         tasks.spawn(async move {
             if number % 3 == 2 {
                 let outcome = store.retire(&id(&name), &admin(), &SYSTEMS).await;
-                assert!(
-                    matches!(outcome, Ok(_) | Err(RegistryError::Unknown)),
-                    "{outcome:?}"
-                );
+                assert!(matches!(outcome, Ok(_) | Err(RegistryError::Unknown)), "{outcome:?}");
                 return;
             }
             let Ok(admission) = store.admit(&id(&name), &token, &application()).await else {
                 return;
             };
-            store
-                .record_certificate(&admission.intent, &certificate)
-                .await
-                .unwrap();
+            store.record_certificate(&admission.intent, &certificate).await.unwrap();
             let outcome = store.mark_enrolled(&id(&name), &SYSTEMS).await;
             assert!(
                 matches!(outcome, Ok(_) | Err(RegistryError::WrongState(_))),
@@ -187,15 +202,36 @@ pub(crate) async fn enrolling_and_decommissioning_at_once_keeps_the_invariants<D
     fleet.end().await;
 }
 
+/// Lets a crowd apply at the same moment, each with a token of its own, so that nothing but what the scenario is about
+/// keeps them apart.
+async fn apply_with_own_tokens<D: TestDatabase>(
+    fleet: &Fleet<D>,
+    applicant: impl Fn(usize) -> (String, Application),
+) -> Vec<Result<Admission, AdmitError>> {
+    let mut tokens = Vec::new();
+    for _ in 0..CROWD {
+        tokens.push(fleet.token(1).await);
+    }
+    apply(fleet, &tokens, applicant).await
+}
+
 /// Lets a crowd apply with one token at the same moment.
-async fn apply_at_once<D: TestDatabase>(
+async fn apply_with_one_token<D: TestDatabase>(
     fleet: &Fleet<D>,
     quota: u32,
     applicant: impl Fn(usize) -> (String, Application),
 ) -> Vec<Result<Admission, AdmitError>> {
     let token = fleet.token(quota).await;
+    apply(fleet, &[token; CROWD], applicant).await
+}
+
+async fn apply<D: TestDatabase>(
+    fleet: &Fleet<D>,
+    tokens: &[Digest],
+    applicant: impl Fn(usize) -> (String, Application),
+) -> Vec<Result<Admission, AdmitError>> {
     let mut tasks = JoinSet::new();
-    for number in 0..CROWD {
+    for (number, token) in tokens.iter().copied().enumerate() {
         let (store, (name, application)) = (fleet.store.clone(), applicant(number));
         tasks.spawn(async move { store.admit(&id(&name), &token, &application).await });
     }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use common::domain::{
-    AdmitError, CertificateState, Clock, DeviceRegistry, DeviceState, JobAction, LiveFacts, System,
-    TokenPurpose, WireguardPrivateKey,
+    AdmitError, CertificateState, Clock, DeviceRegistry, DeviceState, JobAction, LiveFacts, System, TokenPurpose,
+    WireguardPrivateKey,
 };
 
 use super::databases::TestDatabase;
@@ -17,10 +17,7 @@ pub(crate) async fn a_pair_of_ours_is_replaced_until_the_first_handshake<D: Test
 
     application.wireguard_key = WireguardPrivateKey::generate().public_key();
     let second = fleet.apply("pump-7", &token, &application).await.unwrap();
-    assert_eq!(
-        (second.repeated, second.intent),
-        (true, first.intent.clone())
-    );
+    assert_eq!((second.repeated, second.intent), (true, first.intent.clone()));
     assert_eq!(second.device.wireguard_key, Some(application.wireguard_key));
     assert_ne!(second.device.wireguard_key, Some(first_key));
 
@@ -35,10 +32,7 @@ pub(crate) async fn a_pair_of_ours_is_replaced_until_the_first_handshake<D: Test
     fleet.store.record_live(&[facts]).await.unwrap();
     application.wireguard_key = WireguardPrivateKey::generate().public_key();
     let third = fleet.apply("pump-7", &token, &application).await;
-    assert!(
-        matches!(third, Err(AdmitError::AlreadyEnrolled)),
-        "{third:?}"
-    );
+    assert!(matches!(third, Err(AdmitError::AlreadyEnrolled)), "{third:?}");
     fleet.end().await;
 }
 
@@ -63,10 +57,7 @@ pub(crate) async fn an_allowed_device_starts_over_with_new_keys<D: TestDatabase>
     let admission = fleet.apply("pump-7", &token, &application).await.unwrap();
 
     let device = &admission.device;
-    assert_eq!(
-        (device.state, device.epoch),
-        (DeviceState::Admitted, before.epoch + 1)
-    );
+    assert_eq!((device.state, device.epoch), (DeviceState::Admitted, before.epoch + 1));
     assert_eq!(
         (device.address, device.wireguard_key),
         (before.address, Some(application.wireguard_key))
@@ -103,10 +94,7 @@ pub(crate) async fn an_allowance_is_used_once_and_ends_with_its_time<D: TestData
     fleet.finish(&admission).await;
 
     let again = fleet.apply("pump-7", &token, &application()).await;
-    assert!(
-        matches!(again, Err(AdmitError::AlreadyEnrolled)),
-        "{again:?}"
-    );
+    assert!(matches!(again, Err(AdmitError::AlreadyEnrolled)), "{again:?}");
 
     fleet.allow("pump-7").await.unwrap();
     fleet.clock.advance(Duration::from_mins(10));
@@ -125,18 +113,12 @@ pub(crate) async fn a_device_that_starts_over_brings_new_keys<D: TestDatabase>()
     let mut old_key = application();
     old_key.key_digest = old.key_digest;
     let refused = fleet.apply("pump-7", &token, &old_key).await;
-    assert!(
-        matches!(refused, Err(AdmitError::KeyAlreadyUsed)),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(AdmitError::KeyAlreadyUsed)), "{refused:?}");
 
     let mut old_peer = application();
     old_peer.wireguard_key = old.wireguard_key;
     let refused = fleet.apply("pump-7", &token, &old_peer).await;
-    assert!(
-        matches!(refused, Err(AdmitError::WireguardKeyInUse)),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(AdmitError::WireguardKeyInUse)), "{refused:?}");
     fleet.end().await;
 }
 
@@ -149,10 +131,7 @@ pub(crate) async fn a_return_ticket_lets_a_known_device_keep_its_keys<D: TestDat
     let ticket = fleet.token_for("pump-*", TokenPurpose::Return, 1).await;
 
     let stranger = fleet.apply("pump-8", &ticket, &self::application()).await;
-    assert!(
-        matches!(stranger, Err(AdmitError::DeviceMismatch)),
-        "{stranger:?}"
-    );
+    assert!(matches!(stranger, Err(AdmitError::DeviceMismatch)), "{stranger:?}");
 
     let back = fleet.apply("pump-7", &ticket, &application).await.unwrap();
     assert_ne!(back.intent.id, admission.intent.id);

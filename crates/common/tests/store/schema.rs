@@ -35,10 +35,7 @@ pub(crate) async fn what_was_changed_by_hand_is_found<D: TestDatabase>() {
 
     let faults = fleet.store.check_invariants().await.unwrap();
 
-    let sentences: BTreeSet<_> = faults
-        .iter()
-        .map(|fault| fault.split_once(": ").unwrap().0)
-        .collect();
+    let sentences: BTreeSet<_> = faults.iter().map(|fault| fault.split_once(": ").unwrap().0).collect();
     assert_eq!(sentences.len(), 7, "{faults:#?}");
     fleet.end_broken().await;
 }
@@ -48,9 +45,7 @@ fn both_databases_have_the_same_migrations() {
     let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
     let names = |database| {
         let files = fs::read_dir(migrations.join(database)).unwrap();
-        files
-            .map(|file| file.unwrap().file_name())
-            .collect::<BTreeSet<_>>()
+        files.map(|file| file.unwrap().file_name()).collect::<BTreeSet<_>>()
     };
 
     assert!(!names("sqlite").is_empty());

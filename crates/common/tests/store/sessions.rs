@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use common::domain::{
-    Clock, DeviceState, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger,
-};
+use common::domain::{Clock, DeviceState, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger};
 
 use super::databases::TestDatabase;
 use super::fleet::{Fleet, admin, session_on};
@@ -18,28 +16,17 @@ pub(crate) async fn a_session_is_on_record_from_its_beginning_to_its_first_end<D
     let session = session_on(&fleet.enroll("pump-7").await);
     fleet.store.open_session(&session).await.unwrap();
     let opened = fleet.store.session(session.id).await.unwrap().unwrap();
-    assert_eq!(
-        (&opened.session, opened.opened_at),
-        (&session, fleet.clock.now())
-    );
+    assert_eq!((&opened.session, opened.opened_at), (&session, fleet.clock.now()));
     assert_eq!((opened.closed_at, opened.reason), (None, None));
 
     fleet.clock.advance(Duration::from_mins(1));
-    fleet
-        .store
-        .close_session(session.id, &EXITED)
-        .await
-        .unwrap();
+    fleet.store.close_session(session.id, &EXITED).await.unwrap();
     let second = SessionEnding {
         reason: "killed",
         output_bytes: 0,
         input_bytes: 0,
     };
-    fleet
-        .store
-        .close_session(session.id, &second)
-        .await
-        .unwrap();
+    fleet.store.close_session(session.id, &second).await.unwrap();
 
     let closed = fleet.store.session(session.id).await.unwrap().unwrap();
     assert_eq!(
@@ -49,10 +36,7 @@ pub(crate) async fn a_session_is_on_record_from_its_beginning_to_its_first_end<D
     assert_eq!((closed.output_bytes, closed.input_bytes), (1024, 7));
     let actions = fleet.actions().await;
     assert_eq!(actions[4..], ["session.opened", "session.closed"]);
-    assert_eq!(
-        fleet.store.session(SessionId::generate()).await.unwrap(),
-        None
-    );
+    assert_eq!(fleet.store.session(SessionId::generate()).await.unwrap(), None);
     fleet.end().await;
 }
 
@@ -67,11 +51,7 @@ pub(crate) async fn a_session_follows_the_standing_of_its_device<D: TestDatabase
         (session.id, DeviceState::Enrolled)
     );
     assert_eq!(
-        (
-            standing.device_epoch,
-            standing.group,
-            standing.end_requested
-        ),
+        (standing.device_epoch, standing.group, standing.end_requested),
         (device.epoch, device.group, false)
     );
     assert_eq!(fleet.store.standings("proxy-2").await.unwrap(), []);
@@ -85,11 +65,7 @@ pub(crate) async fn a_session_follows_the_standing_of_its_device<D: TestDatabase
     );
     assert_eq!(standing.device_epoch, device.epoch + 1);
 
-    fleet
-        .store
-        .close_session(session.id, &EXITED)
-        .await
-        .unwrap();
+    fleet.store.close_session(session.id, &EXITED).await.unwrap();
     assert_eq!(fleet.store.standings("proxy-1").await.unwrap(), []);
     let ended = fleet.store.request_end(session.id, &admin()).await;
     assert!(matches!(ended, Err(RegistryError::Unknown)), "{ended:?}");
@@ -112,16 +88,7 @@ pub(crate) async fn what_a_dead_process_left_open_is_closed_by_the_next<D: TestD
 
     let closed = fleet.store.session(mine.id).await.unwrap().unwrap();
     assert_eq!(closed.reason.as_deref(), Some("process_lost"));
-    assert_eq!(
-        fleet
-            .store
-            .session(others.id)
-            .await
-            .unwrap()
-            .unwrap()
-            .closed_at,
-        None
-    );
+    assert_eq!(fleet.store.session(others.id).await.unwrap().unwrap().closed_at, None);
     fleet.end().await;
 }
 
@@ -139,10 +106,7 @@ pub(crate) async fn people_see_their_own_sessions<D: TestDatabase>() {
     fleet.store.close_session(adas.id, &EXITED).await.unwrap();
     let list = async |subject, open_only| {
         let sessions = fleet.store.sessions(subject, open_only).await.unwrap();
-        sessions
-            .into_iter()
-            .map(|record| record.session.id)
-            .collect::<Vec<_>>()
+        sessions.into_iter().map(|record| record.session.id).collect::<Vec<_>>()
     };
 
     assert_eq!(list(None, false).await, [bobs.id, adas.id]);

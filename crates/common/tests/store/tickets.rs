@@ -12,14 +12,8 @@ pub(crate) async fn a_ticket_is_redeemed_once<D: TestDatabase>() {
     let (secret, ticket) = (random_digest(), ticket(fleet.clock.now()));
     fleet.store.issue_ticket(&secret, &ticket).await.unwrap();
 
-    assert_eq!(
-        fleet.store.redeem_ticket(&random_digest()).await.unwrap(),
-        None
-    );
-    assert_eq!(
-        fleet.store.redeem_ticket(&secret).await.unwrap(),
-        Some(ticket)
-    );
+    assert_eq!(fleet.store.redeem_ticket(&random_digest()).await.unwrap(), None);
+    assert_eq!(fleet.store.redeem_ticket(&secret).await.unwrap(), Some(ticket));
     assert_eq!(fleet.store.redeem_ticket(&secret).await.unwrap(), None);
     fleet.end().await;
 }

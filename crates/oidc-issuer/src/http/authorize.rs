@@ -26,11 +26,7 @@ pub(super) async fn show_login(State(issuer): State<Arc<Issuer>>, Query(query): 
 ///
 /// A page elsewhere may send this form, too, but gains nothing: the code goes to the client's own address,
 /// and a client takes only the code of a `state` and a verifier that it made itself (RFC 9700 §2.1).
-pub(super) async fn log_in(
-    State(issuer): State<Arc<Issuer>>,
-    Query(query): Query,
-    Form(form): Form,
-) -> Response {
+pub(super) async fn log_in(State(issuer): State<Arc<Issuer>>, Query(query): Query, Form(form): Form) -> Response {
     let asked = match Asked::read(&issuer, query) {
         Ok(asked) => asked,
         Err(refusal) => return refusal.into_response(),
@@ -73,15 +69,11 @@ enum Refusal {
 
 impl Asked {
     fn read(issuer: &Issuer, query: Result<Parameters, Repeated>) -> Result<Self, Refusal> {
-        let query =
-            query.map_err(|Repeated| Refusal::Page("The request has a parameter twice."))?;
+        let query = query.map_err(|Repeated| Refusal::Page("The request has a parameter twice."))?;
         let client = query.get("client_id").and_then(|id| issuer.client(id));
         let client = client.ok_or(Refusal::Page("The application is not known here."))?;
-        let redirect_uri = query
-            .get("redirect_uri")
-            .and_then(|uri| client.redirect_uri(uri));
-        let redirect_uri =
-            redirect_uri.ok_or(Refusal::Page("The address to return to is not registered."))?;
+        let redirect_uri = query.get("redirect_uri").and_then(|uri| client.redirect_uri(uri));
+        let redirect_uri = redirect_uri.ok_or(Refusal::Page("The address to return to is not registered."))?;
         let back = WayBack {
             redirect_uri: redirect_uri.clone(),
             state: query.get("state").map(str::to_owned),
@@ -133,30 +125,17 @@ fn to(address: &Url) -> Response {
 
 /// What is wrong with a request, as the client is told (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
 fn fault(query: &Parameters) -> Option<&'static str> {
-    let too_long = |name| {
-        query
-            .get(name)
-            .is_some_and(|value: &str| value.len() > MAX_ECHO_LENGTH)
-    };
-    let is_answered_in_query = query
-        .get("response_mode")
-        .is_none_or(|mode| mode == "query");
+    let too_long = |name| query.get(name).is_some_and(|value: &str| value.len() > MAX_ECHO_LENGTH);
+    let is_answered_in_query = query.get("response_mode").is_none_or(|mode| mode == "query");
     if query.get("request").is_some() {
         Some("request_not_supported")
     } else if query.get("request_uri").is_some() {
         Some("request_uri_not_supported")
     } else if !query.is("response_type", "code") {
         Some("unsupported_response_type")
-    } else if !granted_scope(query)
-        .split(' ')
-        .any(|scope| scope == "openid")
-    {
+    } else if !granted_scope(query).split(' ').any(|scope| scope == "openid") {
         Some("invalid_scope")
-    } else if !has_challenge(query)
-        || too_long("state")
-        || too_long("nonce")
-        || !is_answered_in_query
-    {
+    } else if !has_challenge(query) || too_long("state") || too_long("nonce") || !is_answered_in_query {
         Some("invalid_request")
     } else if query.is("prompt", "none") {
         Some("login_required") // nobody stays logged in here without a token

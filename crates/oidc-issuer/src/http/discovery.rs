@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use jsonwebtoken::jwk::JwkSet;
 use serde_json::{Value, json};
 
 use crate::issuer::Issuer;
@@ -33,6 +34,6 @@ pub(super) async fn document(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
 }
 
 /// Hands out the public keys (RFC 7517 §5).
-pub(super) async fn jwks(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
+pub(super) async fn jwks(State(issuer): State<Arc<Issuer>>) -> Json<JwkSet> {
     Json(issuer.jwks())
 }

@@ -3,9 +3,7 @@
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest;
-use axum::http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine;
@@ -24,16 +22,10 @@ static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The login form; it is sent to the address of the page, with its query.
-pub(super) fn login(
-    client_id: &str,
-    redirect_uri: &Url,
-    refusal: Option<LoginRefusal>,
-) -> Response {
+pub(super) fn login(client_id: &str, redirect_uri: &Url, refusal: Option<LoginRefusal>) -> Response {
     let (status, message) = match refusal {
         None => (StatusCode::OK, ""),
-        Some(LoginRefusal::WrongCredentials) => {
-            (StatusCode::FORBIDDEN, "Wrong user name or password.")
-        }
+        Some(LoginRefusal::WrongCredentials) => (StatusCode::FORBIDDEN, "Wrong user name or password."),
         Some(LoginRefusal::TooManyGuesses) => (
             StatusCode::TOO_MANY_REQUESTS,
             "Too many wrong passwords. Try again in a minute.",
@@ -75,22 +67,12 @@ pub(super) fn error(message: &str) -> Response {
         "<h1>This link does not work</h1>\n<p role=\"alert\">{}</p>",
         escaped(message)
     );
-    page(
-        StatusCode::BAD_REQUEST,
-        "This link does not work",
-        &body,
-        "'none'",
-    )
+    page(StatusCode::BAD_REQUEST, "This link does not work", &body, "'none'")
 }
 
 /// Says that the person is signed out.
 pub(super) fn signed_out() -> Response {
-    page(
-        StatusCode::OK,
-        "Signed out",
-        "<h1>You are signed out</h1>",
-        "'none'",
-    )
+    page(StatusCode::OK, "Signed out", "<h1>You are signed out</h1>", "'none'")
 }
 
 fn page(status: StatusCode, title: &str, body: &str, form_action: &str) -> Response {
@@ -147,10 +129,7 @@ mod tests {
 
     #[test]
     fn a_client_cannot_write_html() {
-        assert_eq!(
-            escaped(r#"<a b="c">'&"#),
-            "&lt;a b=&quot;c&quot;&gt;&#39;&amp;"
-        );
+        assert_eq!(escaped(r#"<a b="c">'&"#), "&lt;a b=&quot;c&quot;&gt;&#39;&amp;");
     }
 
     #[test]
@@ -165,13 +144,7 @@ mod tests {
             .unwrap()
             .to_str()
             .unwrap();
-        assert!(
-            policy.contains("form-action 'self' http://127.0.0.1:8888;"),
-            "{policy}"
-        );
-        assert!(
-            policy.starts_with("default-src 'none'; style-src 'sha256-"),
-            "{policy}"
-        );
+        assert!(policy.contains("form-action 'self' http://127.0.0.1:8888;"), "{policy}");
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
     }
 }

@@ -21,10 +21,7 @@ impl Parameters {
     fn parse(text: &[u8]) -> Result<Self, Repeated> {
         let mut parameters = HashMap::new();
         for (name, value) in form_urlencoded::parse(text) {
-            if parameters
-                .insert(name.into_owned(), value.into_owned())
-                .is_some()
-            {
+            if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
                 return Err(Repeated);
             }
         }
@@ -78,10 +75,7 @@ fn is_form(headers: &HeaderMap) -> bool {
     let media_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok()?.split(';').next());
-    media_type.is_some_and(|text| {
-        text.trim()
-            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-    })
+    media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
 }
 
 #[cfg(test)]

@@ -30,9 +30,7 @@ pub(super) async fn issue(
     let answer = match form.get("grant_type") {
         Some("authorization_code") => issuer.redeem(&redemption(&form, client)?),
         Some("refresh_token") => {
-            let refresh_token = form
-                .get("refresh_token")
-                .ok_or(TokenRefusal::InvalidRequest)?;
+            let refresh_token = form.get("refresh_token").ok_or(TokenRefusal::InvalidRequest)?;
             issuer.refresh(refresh_token, &client.client_id)
         }
         Some(_) => return Err(TokenRefusal::UnsupportedGrantType),

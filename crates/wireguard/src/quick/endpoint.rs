@@ -11,9 +11,7 @@ pub struct HubEndpoint {
 
 /// The text is not a host and a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not an endpoint (a DNS name, an IPv4 address or an IPv6 address in brackets, ':' and a port)"
-)]
+#[error("not an endpoint (a DNS name, an IPv4 address or an IPv6 address in brackets, ':' and a port)")]
 pub struct InvalidHubEndpoint;
 
 impl HubEndpoint {
@@ -39,9 +37,7 @@ impl FromStr for HubEndpoint {
             .ok()
             .filter(|port| digits && *port > 0)
             .ok_or(InvalidHubEndpoint)?;
-        let bracketed = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let valid = match bracketed {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None => is_dns_name(host),
@@ -69,9 +65,7 @@ fn is_dns_name(host: &str) -> bool {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     host.len() <= 253 && host.split('.').all(is_label)
 }

@@ -30,12 +30,7 @@ PersistentKeepalive = 25
 ";
 
     assert_eq!(config(None).render(), expected);
-    assert!(
-        WgQuickConfig::parse(expected)
-            .unwrap()
-            .private_key
-            .is_none()
-    );
+    assert!(WgQuickConfig::parse(expected).unwrap().private_key.is_none());
 }
 
 #[test]
@@ -57,10 +52,7 @@ fn comments_and_blanks_are_no_matter() {
     let text = config(None)
         .render()
         .replace("MTU = 1420", "# set by the bridge\n\t MTU=1420 \r");
-    assert_eq!(
-        WgQuickConfig::parse(&text).unwrap().render(),
-        config(None).render()
-    );
+    assert_eq!(WgQuickConfig::parse(&text).unwrap().render(), config(None).render());
 }
 
 #[test]
@@ -138,11 +130,7 @@ fn a_value_that_would_route_or_send_elsewhere_is_refused() {
         ("Address", "10.8.0.2/32", "127.0.0.1/32"),
         ("Address", "10.8.0.2/32", "fd00::2/128"),
         ("MTU", "1420", "9000"),
-        (
-            "PublicKey",
-            HUB_KEY,
-            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-        ),
+        ("PublicKey", HUB_KEY, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
         ("PrivateKey", PRIVATE_KEY_PLACEHOLDER, "secret"),
         ("PersistentKeepalive", "25", "0"),
         ("Endpoint", "vpn.example.org:51820", "vpn.example.org"),
@@ -181,10 +169,6 @@ fn an_endpoint_is_a_host_and_a_port_and_nothing_else() {
         "hub:1\nPostUp = id",
         " hub:1",
     ] {
-        assert_eq!(
-            text.parse::<HubEndpoint>(),
-            Err(InvalidHubEndpoint),
-            "{text:?}"
-        );
+        assert_eq!(text.parse::<HubEndpoint>(), Err(InvalidHubEndpoint), "{text:?}");
     }
 }

@@ -18,11 +18,7 @@ impl TunnelListener {
     pub(super) fn new(shared: Arc<Shared>, port: u16) -> io::Result<Self> {
         let ready = Arc::new(Notify::new());
         shared.lock().listen(port, Arc::clone(&ready))?;
-        Ok(Self {
-            shared,
-            port,
-            ready,
-        })
+        Ok(Self { shared, port, ready })
     }
 
     /// Waits for the next connection; fails only when the tunnel has been closed.
@@ -44,9 +40,7 @@ impl TunnelListener {
 
 impl Drop for TunnelListener {
     fn drop(&mut self) {
-        self.shared
-            .lock()
-            .stop_listening(self.port, self.shared.now());
+        self.shared.lock().stop_listening(self.port, self.shared.now());
         self.shared.changed.notify_one();
     }
 }

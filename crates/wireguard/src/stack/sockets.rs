@@ -96,11 +96,7 @@ impl Sockets {
             self.take_in(packet, now);
         }
         self.abort_hopeless_orphans(now);
-        while self
-            .interface
-            .poll_egress(now, &mut self.wire, &mut self.set)
-            == PollResult::SocketStateChanged
-        {}
+        while self.interface.poll_egress(now, &mut self.wire, &mut self.set) == PollResult::SocketStateChanged {}
         self.forget_closed_orphans();
         self.wake_listeners();
 
@@ -164,10 +160,7 @@ impl Sockets {
             .flat_map(|backlog| backlog.pending)
         {
             self.socket(handle).abort();
-            self.orphans.push(Orphan {
-                handle,
-                deadline: now,
-            });
+            self.orphans.push(Orphan { handle, deadline: now });
         }
     }
 
@@ -247,8 +240,7 @@ impl Sockets {
         if let Ok(packet) = bytes.try_into_ip() {
             self.wire.incoming.push_back(packet);
         }
-        self.interface
-            .poll_ingress_single(now, &mut self.wire, &mut self.set);
+        self.interface.poll_ingress_single(now, &mut self.wire, &mut self.set);
 
         let Some((port, handle)) = new else {
             return;
@@ -280,9 +272,7 @@ impl Sockets {
     }
 
     fn tcp(&self) -> impl Iterator<Item = &tcp::Socket<'static>> {
-        self.set
-            .iter()
-            .filter_map(|(_, socket)| tcp::Socket::downcast(socket))
+        self.set.iter().filter_map(|(_, socket)| tcp::Socket::downcast(socket))
     }
 
     fn free_port(&mut self) -> Option<u16> {
@@ -292,9 +282,7 @@ impl Sockets {
             .map(|local| local.port)
             .collect();
         let after = self.next_port..=*EPHEMERAL_PORTS.end();
-        let port = after
-            .chain(EPHEMERAL_PORTS)
-            .find(|port| !used.contains(port))?;
+        let port = after.chain(EPHEMERAL_PORTS).find(|port| !used.contains(port))?;
         self.next_port = port.checked_add(1).unwrap_or(*EPHEMERAL_PORTS.start());
         Some(port)
     }
@@ -332,11 +320,7 @@ impl Sockets {
             for handle in over {
                 self.set.remove(handle);
             }
-            if backlog
-                .pending
-                .iter()
-                .any(|handle| is_complete(self.set.get(*handle)))
-            {
+            if backlog.pending.iter().any(|handle| is_complete(self.set.get(*handle))) {
                 backlog.ready.notify_one();
             }
         }

@@ -35,16 +35,9 @@ async fn a_connection_ends_when_its_peer_vanishes() {
     hosts.is_cut.store(true, Ordering::Relaxed);
     let cut = Instant::now();
 
-    let (left, right) = tokio::join!(
-        timeout(LONG, left.read_u8()),
-        timeout(LONG, right.read_u8())
-    );
+    let (left, right) = tokio::join!(timeout(LONG, left.read_u8()), timeout(LONG, right.read_u8()));
     assert!(left.unwrap().is_err() && right.unwrap().is_err());
-    assert!(
-        cut.elapsed() >= Duration::from_mins(1),
-        "{:?}",
-        cut.elapsed()
-    );
+    assert!(cut.elapsed() >= Duration::from_mins(1), "{:?}", cut.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,10 +62,7 @@ async fn a_writer_waits_for_a_slow_reader_as_long_as_it_lives() {
 
     sleep(Duration::from_mins(10)).await;
     let mut received = Vec::new();
-    timeout(LONG, right.read_to_end(&mut received))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(LONG, right.read_to_end(&mut received)).await.unwrap().unwrap();
 
     assert!(received == expected);
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stage::{
-    PORT, address, bring_up, greet, join, restart_hub, soon, start_hub, status, until,
-};
+use crate::stage::{PORT, address, bring_up, greet, join, restart_hub, soon, start_hub, status, until};
 use common::domain::WireguardPrivateKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
@@ -55,10 +53,7 @@ async fn a_device_that_the_hub_does_not_know_gets_no_handshake() {
         .wait_for_handshake(Instant::now() + Duration::from_secs(1))
         .await;
 
-    assert!(
-        matches!(result, Err(TunnelError::NoHandshake)),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(TunnelError::NoHandshake)), "{result:?}");
     assert_eq!(stranger.tunnel.last_handshake_age().await, None);
 }
 
@@ -87,10 +82,7 @@ async fn a_device_may_appear_while_it_is_being_dialled() {
         .await
         .unwrap();
 
-    let (device, stream) = tokio::join!(
-        bring_up(&hub, 2, private_key),
-        hub.dial(address(2), PORT, soon())
-    );
+    let (device, stream) = tokio::join!(bring_up(&hub, 2, private_key), hub.dial(address(2), PORT, soon()));
 
     stream.unwrap();
     assert_eq!(greet(&hub, &device).await, "hello");
@@ -169,12 +161,7 @@ async fn a_closed_hub_says_so() {
 #[tokio::test]
 async fn what_wireguard_would_silently_do_otherwise_is_refused_and_changes_nothing() {
     let hub = start_hub().await;
-    let peer = |number| {
-        PeerConfig::new(
-            WireguardPrivateKey::generate().public_key(),
-            address(number),
-        )
-    };
+    let peer = |number| PeerConfig::new(WireguardPrivateKey::generate().public_key(), address(number));
     let held = peer(2);
     hub.ensure_peers(&[held]).await.unwrap();
     let (good, twice) = (peer(3), peer(4));
@@ -196,11 +183,7 @@ async fn what_wireguard_would_silently_do_otherwise_is_refused_and_changes_nothi
         assert_eq!((key, fault), (batch[1].key, expected));
     }
     let result = hub.ensure_peers(&[good, peer(2)]).await;
-    let Err(HubError::AddressTaken {
-        address: taken,
-        holder,
-    }) = result
-    else {
+    let Err(HubError::AddressTaken { address: taken, holder }) = result else {
         panic!("{result:?}")
     };
 

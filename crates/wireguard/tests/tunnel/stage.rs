@@ -9,8 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use wireguard::{
-    DeviceTunnel, EmbeddedHub, Hub, HubConfig, KEEPALIVE_SECONDS, PeerConfig, PeerStatus,
-    TunnelConfig, TunnelListener,
+    DeviceTunnel, EmbeddedHub, Hub, HubConfig, KEEPALIVE_SECONDS, PeerConfig, PeerStatus, TunnelConfig, TunnelListener,
 };
 
 /// The port that devices serve in these tests.
@@ -29,9 +28,7 @@ pub(crate) fn network() -> VpnNetwork {
 
 /// The address of the device with this number, from 2 to 254.
 pub(crate) fn address(number: u8) -> VpnAddress {
-    network()
-        .device_address(Ipv4Addr::new(10, 8, 0, number))
-        .unwrap()
+    network().device_address(Ipv4Addr::new(10, 8, 0, number)).unwrap()
 }
 
 pub(crate) fn copy(key: &WireguardPrivateKey) -> WireguardPrivateKey {
@@ -78,11 +75,7 @@ pub(crate) async fn join(hub: &EmbeddedHub, number: u8) -> EchoDevice {
 }
 
 /// Makes a device that the hub does not have to know.
-pub(crate) async fn bring_up(
-    hub: &EmbeddedHub,
-    number: u8,
-    private_key: WireguardPrivateKey,
-) -> EchoDevice {
+pub(crate) async fn bring_up(hub: &EmbeddedHub, number: u8, private_key: WireguardPrivateKey) -> EchoDevice {
     let key = private_key.public_key();
     let config = TunnelConfig {
         private_key,
@@ -126,11 +119,7 @@ pub(crate) async fn greet(hub: &EmbeddedHub, device: &EchoDevice) -> String {
 }
 
 pub(crate) async fn status(hub: &EmbeddedHub, key: WireguardKey) -> Option<PeerStatus> {
-    hub.peers()
-        .await
-        .unwrap()
-        .into_iter()
-        .find(|peer| peer.key == key)
+    hub.peers().await.unwrap().into_iter().find(|peer| peer.key == key)
 }
 
 /// Waits for a condition, and stops the test if it does not come true.

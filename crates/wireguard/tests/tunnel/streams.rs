@@ -17,15 +17,9 @@ fn bulk() -> Vec<u8> {
     (0_u32..750_000).flat_map(u32::to_le_bytes).collect()
 }
 
-async fn connect(
-    hub: &EmbeddedHub,
-    device: &EchoDevice,
-) -> (TunnelStream, TunnelStream, TunnelListener) {
+async fn connect(hub: &EmbeddedHub, device: &EchoDevice) -> (TunnelStream, TunnelStream, TunnelListener) {
     let listener = device.tunnel.listen(BULK_PORT).unwrap();
-    let (dialled, accepted) = tokio::join!(
-        hub.dial(device.address, BULK_PORT, soon()),
-        listener.accept()
-    );
+    let (dialled, accepted) = tokio::join!(hub.dial(device.address, BULK_PORT, soon()), listener.accept());
     (dialled.unwrap(), accepted.unwrap(), listener)
 }
 
@@ -45,17 +39,12 @@ async fn bulk_arrives_byte_for_byte_in_both_directions_at_once() {
                 writer.write_all(&bytes).await.unwrap();
                 writer.shutdown().await.unwrap();
             };
-            tokio::join!(send, async {
-                reader.read_to_end(&mut received).await.unwrap()
-            });
+            tokio::join!(send, async { reader.read_to_end(&mut received).await.unwrap() });
             received == bytes
         });
     }
 
-    assert_eq!(
-        timeout_at(soon(), transfers.join_all()).await.unwrap(),
-        [true, true]
-    );
+    assert_eq!(timeout_at(soon(), transfers.join_all()).await.unwrap(), [true, true]);
 }
 
 #[tokio::test]
@@ -142,12 +131,7 @@ async fn connections_beyond_the_backlog_wait_and_are_served() {
 
     let mut accepted = Vec::new();
     for _ in 0..24 {
-        accepted.push(
-            timeout_at(soon(), listener.accept())
-                .await
-                .unwrap()
-                .unwrap(),
-        );
+        accepted.push(timeout_at(soon(), listener.accept()).await.unwrap().unwrap());
     }
 
     assert_eq!(diallers.join_all().await.len(), 24);
@@ -181,9 +165,6 @@ async fn a_tunnel_that_is_closed_ends_what_waits_for_it() {
         device_end.read_u8().await.unwrap_err().kind(),
         ErrorKind::ConnectionReset
     );
-    assert_eq!(
-        listener.accept().await.unwrap_err().kind(),
-        ErrorKind::NotConnected
-    );
+    assert_eq!(listener.accept().await.unwrap_err().kind(), ErrorKind::NotConnected);
     assert!(device.tunnel.listen(1).is_err());
 }

@@ -21,9 +21,7 @@ impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         match error {
             // RFC 6750 §3.1; the reason stays in the log.
-            TokenError::Invalid(_) => {
-                Self::of(&INVALID_TOKEN).with_challenge("Bearer error=\"invalid_token\"")
-            }
+            TokenError::Invalid(_) => Self::of(&INVALID_TOKEN).with_challenge("Bearer error=\"invalid_token\""),
             TokenError::NoRole => Self::forbidden(),
             TokenError::KeysUnavailable => Self::unavailable(RETRY_AFTER),
         }

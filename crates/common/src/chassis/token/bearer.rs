@@ -56,11 +56,7 @@ mod tests {
             "bearer abc.def-_~+/123==",
             "BEARER abc.def-_~+/123==",
         ] {
-            assert_eq!(
-                bearer(&headers(&[text])),
-                Ok(Some("abc.def-_~+/123==")),
-                "{text}"
-            );
+            assert_eq!(bearer(&headers(&[text])), Ok(Some("abc.def-_~+/123==")), "{text}");
         }
     }
 
@@ -81,17 +77,10 @@ mod tests {
             "Bearer a=b",
             "Bearer a,b",
         ] {
-            assert_eq!(
-                bearer(&headers(&[text])),
-                Err(CredentialError::Malformed),
-                "{text:?}"
-            );
+            assert_eq!(bearer(&headers(&[text])), Err(CredentialError::Malformed), "{text:?}");
         }
         let mut not_ascii = HeaderMap::new();
-        not_ascii.insert(
-            AUTHORIZATION,
-            HeaderValue::from_bytes(b"Bearer \xff").unwrap(),
-        );
+        not_ascii.insert(AUTHORIZATION, HeaderValue::from_bytes(b"Bearer \xff").unwrap());
         assert_eq!(bearer(&not_ascii), Err(CredentialError::Malformed));
     }
 

@@ -55,16 +55,11 @@ impl Claims {
     }
 
     /// Checks every claim and names the person.
-    pub(super) fn into_operator(
-        self,
-        rules: &TokenRules,
-        now: Timestamp,
-    ) -> Result<Operator, TokenError> {
+    pub(super) fn into_operator(self, rules: &TokenRules, now: Timestamp) -> Result<Operator, TokenError> {
         self.check_parties(rules)?;
         let expires_at = self.check_times(rules, now)?;
         self.check_person()?;
-        let role =
-            strongest_role(&self.realm_access.roles, &rules.roles).ok_or(TokenError::NoRole)?;
+        let role = strongest_role(&self.realm_access.roles, &rules.roles).ok_or(TokenError::NoRole)?;
         Ok(Operator {
             groups: fleets(&self.groups),
             subject: self.sub,
@@ -91,10 +86,8 @@ impl Claims {
     }
 
     fn check_times(&self, rules: &TokenRules, now: Timestamp) -> Result<Timestamp, TokenError> {
-        let time = |seconds| {
-            Timestamp::from_unix_timestamp(seconds)
-                .map_err(|_| TokenError::Invalid("time out of range"))
-        };
+        let time =
+            |seconds| Timestamp::from_unix_timestamp(seconds).map_err(|_| TokenError::Invalid("time out of range"));
         let (expires_at, issued_at) = (time(self.exp)?, time(self.iat)?);
         if expires_at <= now - rules.leeway {
             return Err(TokenError::Invalid("expired"));

@@ -26,31 +26,21 @@ struct Members {
 
 impl Header {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, TokenError> {
-        let members: Map<String, Value> = json::parse(bytes)
-            .map_err(|_| TokenError::Invalid("the header is no strict JSON object"))?;
-        if REFUSED_MEMBERS
-            .iter()
-            .any(|name| members.contains_key(*name))
-        {
+        let members: Map<String, Value> =
+            json::parse(bytes).map_err(|_| TokenError::Invalid("the header is no strict JSON object"))?;
+        if REFUSED_MEMBERS.iter().any(|name| members.contains_key(*name)) {
             return Err(TokenError::Invalid("header member not allowed"));
         }
         let Members { alg, kid, typ } = serde_json::from_value(Value::Object(members))
             .map_err(|_| TokenError::Invalid("a header member is missing or malformed"))?;
-        let algorithm =
-            Algorithm::parse(&alg).ok_or(TokenError::Invalid("algorithm not allowed"))?;
-        if kid
-            .as_ref()
-            .is_some_and(|kid| kid.len() > MAX_KEY_ID_LENGTH)
-        {
+        let algorithm = Algorithm::parse(&alg).ok_or(TokenError::Invalid("algorithm not allowed"))?;
+        if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KEY_ID_LENGTH) {
             return Err(TokenError::Invalid("key id too long"));
         }
         if !typ.is_none_or(|typ| is_access_token_type(&typ)) {
             return Err(TokenError::Invalid("header type is not an access token's"));
         }
-        Ok(Self {
-            algorithm,
-            key_id: kid,
-        })
+        Ok(Self { algorithm, key_id: kid })
     }
 }
 

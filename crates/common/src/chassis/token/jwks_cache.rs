@@ -140,10 +140,7 @@ impl JwksCache {
     /// Fetches because a token asks for it, unless one did so a moment ago.
     async fn refresh_on_demand(&self, key_id: Option<&str>) {
         let mut last = self.on_demand.lock().await;
-        if self
-            .usable_keys()
-            .is_some_and(|keys| keys.find(key_id).is_some())
-        {
+        if self.usable_keys().is_some_and(|keys| keys.find(key_id).is_some()) {
             return; // someone else's fetch brought it while this one waited
         }
         let now = self.clock.now();
@@ -163,10 +160,7 @@ impl JwksCache {
                     keys: Arc::new(keys),
                     fetched_at: self.clock.now(),
                 };
-                *self
-                    .held
-                    .write()
-                    .expect("no one panics while holding the keys") = Some(held);
+                *self.held.write().expect("no one panics while holding the keys") = Some(held);
                 true
             }
             Err(error) => {
@@ -179,28 +173,17 @@ impl JwksCache {
     async fn fetch(&self) -> Result<KeySet, FetchError> {
         let url = match &self.settings.location {
             JwksLocation::Url(url) => url,
-            JwksLocation::Discovery { issuer } => {
-                self.discovered
-                    .get_or_try_init(|| self.discover(issuer))
-                    .await?
-            }
+            JwksLocation::Discovery { issuer } => self.discovered.get_or_try_init(|| self.discover(issuer)).await?,
         };
         KeySet::parse(&self.get(url.clone()).await?).map_err(FetchError::KeySet)
     }
 
     async fn discover(&self, issuer: &str) -> Result<Url, FetchError> {
-        let url = format!(
-            "{}/.well-known/openid-configuration",
-            issuer.trim_end_matches('/')
-        );
+        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let url: Url = url.parse().map_err(|_| FetchError::Discovery)?;
         let document = self.get(url.clone()).await?;
-        let document: Discovery =
-            serde_json::from_slice(&document).map_err(|_| FetchError::Discovery)?;
-        let jwks_url: Url = document
-            .jwks_uri
-            .parse()
-            .map_err(|_| FetchError::Discovery)?;
+        let document: Discovery = serde_json::from_slice(&document).map_err(|_| FetchError::Discovery)?;
+        let jwks_url: Url = document.jwks_uri.parse().map_err(|_| FetchError::Discovery)?;
         // An https issuer does not hand its keys over in the clear.
         if document.issuer != issuer || jwks_url.scheme() != url.scheme() {
             return Err(FetchError::Discovery);
@@ -209,12 +192,7 @@ impl JwksCache {
     }
 
     async fn get(&self, url: Url) -> Result<Bytes, FetchError> {
-        let answer = self
-            .http
-            .get(url)
-            .send()
-            .await
-            .map_err(FetchError::Unavailable)?;
+        let answer = self.http.get(url).send().await.map_err(FetchError::Unavailable)?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Refused(answer.status()));
         }
@@ -250,10 +228,7 @@ struct Discovery {
 
 #[async_trait]
 impl KeySource for JwksCache {
-    async fn find(
-        &self,
-        key_id: Option<&str>,
-    ) -> Result<Option<Arc<VerificationKey>>, KeysUnavailable> {
+    async fn find(&self, key_id: Option<&str>) -> Result<Option<Arc<VerificationKey>>, KeysUnavailable> {
         if let Some(key) = self.usable_keys().and_then(|keys| keys.find(key_id)) {
             return Ok(Some(key));
         }
@@ -261,9 +236,7 @@ impl KeySource for JwksCache {
         if key_id.is_some() || !self.has_keys() {
             self.refresh_on_demand(key_id).await;
         }
-        self.usable_keys()
-            .map(|keys| keys.find(key_id))
-            .ok_or(KeysUnavailable)
+        self.usable_keys().map(|keys| keys.find(key_id)).ok_or(KeysUnavailable)
     }
 }
 

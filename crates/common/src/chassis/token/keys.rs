@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
 };
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{DecodingKey, DecodingKeyKind, crypto};
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
+use super::TokenError;
 use crate::chassis::json;
 
 /// The signature algorithms that are believed (RFC 7518 §3.1); symmetric ones never are.
@@ -30,16 +32,21 @@ impl Algorithm {
             _ => None,
         }
     }
+
+    /// What the library calls it; its own list has symmetric algorithms too.
+    fn jose(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+        }
+    }
 }
 
 /// Where the issuer's keys come from.
 #[async_trait]
 pub trait KeySource: Send + Sync + 'static {
     /// Finds the key of this id; without an id, the only key there is.
-    async fn find(
-        &self,
-        key_id: Option<&str>,
-    ) -> Result<Option<Arc<VerificationKey>>, KeysUnavailable>;
+    async fn find(&self, key_id: Option<&str>) -> Result<Option<Arc<VerificationKey>>, KeysUnavailable>;
 }
 
 /// No keys are at hand, so that the question cannot be answered.
@@ -50,7 +57,7 @@ pub struct KeysUnavailable;
 /// A public key together with the one algorithm that it is for (RFC 8725 §3.1).
 pub struct VerificationKey {
     algorithm: Algorithm,
-    key: ParsedPublicKey,
+    key: DecodingKey,
 }
 
 impl VerificationKey {
@@ -59,9 +66,14 @@ impl VerificationKey {
         self.algorithm
     }
 
-    /// Whether the signature over the message was made with this key's private half.
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.key.verify_sig(message, signature).is_ok()
+    /// Checks that a signature, in base64url, over the message was made with this key's private half.
+    pub(super) fn verify(&self, message: &[u8], signature: &str) -> Result<(), TokenError> {
+        match crypto::verify(signature, message, &self.key, self.algorithm.jose()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(TokenError::Invalid("the signature does not match")),
+            // The key is of the algorithm's family, so that this is about the signature's text.
+            Err(_) => Err(TokenError::Invalid("not base64url")),
+        }
     }
 }
 
@@ -100,27 +112,29 @@ pub(super) const MAX_KEY_ID_LENGTH: usize = 128;
 /// Smallest RSA modulus, in bits (RFC 7518 §3.3).
 const MIN_RSA_BITS: usize = 2048;
 
+/// Length of `x` and `y` of a P-256 key: 32 bytes in base64url (RFC 7518 §6.2.1.2).
+const P256_COORDINATE_LENGTH: usize = 43;
+
 impl KeySet {
     /// Reads a JWK set and keeps the keys that may verify tokens: with an id, for signatures, RSA from 2048
     /// bits or P-256. Others (Keycloak's encryption key, curves and kinds to come, symmetric keys) are left out.
     pub fn parse(document: &[u8]) -> Result<Self, InvalidKeySet> {
-        let mut document: Map<String, Value> =
-            json::parse(document).map_err(|_| InvalidKeySet::Malformed)?;
+        let mut document: Map<String, Value> = json::parse(document).map_err(|_| InvalidKeySet::Malformed)?;
         let Some(Value::Array(jwks)) = document.remove("keys") else {
             return Err(InvalidKeySet::Malformed);
         };
-        let jwks: Vec<_> = jwks.iter().filter_map(Value::as_object).collect();
         let mut ids = HashSet::new();
         if !jwks
             .iter()
-            .filter_map(|jwk| text(jwk, "kid"))
+            .filter_map(|jwk| jwk.get("kid")?.as_str())
             .all(|id| ids.insert(id))
         {
             return Err(InvalidKeySet::DuplicateKeyId);
         }
-        let usable = jwks.iter().filter_map(|jwk| usable_key(jwk));
-        let by_id: HashMap<_, _> = usable
-            .map(|(id, key)| (id.to_owned(), Arc::new(key)))
+        let by_id: HashMap<_, _> = jwks
+            .iter()
+            .filter_map(usable_key)
+            .map(|(id, key)| (id, Arc::new(key)))
             .collect();
         if by_id.is_empty() {
             Err(InvalidKeySet::NoUsableKey)
@@ -145,59 +159,52 @@ pub struct FixedKeys(pub KeySet);
 
 #[async_trait]
 impl KeySource for FixedKeys {
-    async fn find(
-        &self,
-        key_id: Option<&str>,
-    ) -> Result<Option<Arc<VerificationKey>>, KeysUnavailable> {
+    async fn find(&self, key_id: Option<&str>) -> Result<Option<Arc<VerificationKey>>, KeysUnavailable> {
         Ok(self.0.find(key_id))
     }
 }
 
-fn usable_key(jwk: &Map<String, Value>) -> Option<(&str, VerificationKey)> {
-    let id = text(jwk, "kid").filter(|id| id.len() <= MAX_KEY_ID_LENGTH)?;
-    if jwk.contains_key("use") && text(jwk, "use") != Some("sig") {
-        return None;
+/// Reads one key of a set, unless it is not one that may verify tokens.
+fn usable_key(jwk: &Value) -> Option<(String, VerificationKey)> {
+    if jwk.as_object()?.values().any(Value::is_null) {
+        return None; // the library takes null for absent
     }
-    let key = match text(jwk, "kty")? {
-        "RSA" => VerificationKey {
-            algorithm: Algorithm::Rs256,
-            key: rsa_key(jwk)?,
-        },
-        "EC" => VerificationKey {
-            algorithm: Algorithm::Es256,
-            key: p256_key(jwk)?,
-        },
-        _ => return None,
+    let jwk = Jwk::deserialize(jwk).ok()?;
+    let algorithm = algorithm(&jwk.algorithm)?;
+    let key = DecodingKey::from_jwk(&jwk).ok().filter(is_sound)?;
+    let id = jwk.common.key_id.filter(|id| id.len() <= MAX_KEY_ID_LENGTH)?;
+    let for_signatures = jwk
+        .common
+        .public_key_use
+        .is_none_or(|usage| usage == PublicKeyUse::Signature);
+    let named = KeyAlgorithm::from(algorithm.jose());
+    let for_algorithm = jwk.common.key_algorithm.is_none_or(|name| name == named);
+    (for_signatures && for_algorithm).then_some((id, VerificationKey { algorithm, key }))
+}
+
+/// Which of our algorithms a key of this kind is for.
+fn algorithm(parameters: &AlgorithmParameters) -> Option<Algorithm> {
+    if let AlgorithmParameters::RSA(_) = parameters {
+        return Some(Algorithm::Rs256);
+    }
+    let AlgorithmParameters::EllipticCurve(point) = parameters else {
+        return None;
     };
-    let names_other_algorithm = jwk.contains_key("alg")
-        && text(jwk, "alg").and_then(Algorithm::parse) != Some(key.algorithm);
-    (!names_other_algorithm).then_some((id, key))
+    let whole = [&point.x, &point.y]
+        .iter()
+        .all(|coordinate| coordinate.len() == P256_COORDINATE_LENGTH);
+    (point.curve == EllipticCurve::P256 && whole).then_some(Algorithm::Es256)
 }
 
-fn rsa_key(jwk: &Map<String, Value>) -> Option<ParsedPublicKey> {
-    let (n, e) = (bytes(jwk, "n")?, bytes(jwk, "e")?);
-    let bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
-    if bits < MIN_RSA_BITS {
-        return None;
+/// Whether signatures can be verified with the key at all: the library takes any bytes for one and would
+/// find every signature wrong, so that a broken set would replace a good one.
+fn is_sound(key: &DecodingKey) -> bool {
+    match key.kind() {
+        DecodingKeyKind::RsaModulusExponent { n, e } => {
+            let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
+            let components = RsaPublicKeyComponents { n, e };
+            bits >= MIN_RSA_BITS && components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).is_ok()
+        }
+        DecodingKeyKind::SecretOrDer(point) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok(),
     }
-    RsaPublicKeyComponents { n, e }
-        .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-        .ok()
-}
-
-fn p256_key(jwk: &Map<String, Value>) -> Option<ParsedPublicKey> {
-    let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
-    if text(jwk, "crv") != Some("P-256") || x.len() != 32 || y.len() != 32 {
-        return None;
-    }
-    let uncompressed_point = [&[0x04], x.as_slice(), y.as_slice()].concat(); // SEC 1 §2.3.3
-    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, uncompressed_point).ok()
-}
-
-fn text<'jwk>(jwk: &'jwk Map<String, Value>, name: &str) -> Option<&'jwk str> {
-    jwk.get(name)?.as_str()
-}
-
-fn bytes(jwk: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(text(jwk, name)?).ok()
 }

@@ -11,9 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::forge::{
-    OTHER_RSA, RSA, b64, clock, good_claims, good_header, jwks, rsa_jwk, rules, token,
-};
+use super::forge::{OTHER_RSA, RSA, b64, clock, good_claims, good_header, jwks, rsa_jwk, rules, token};
 use crate::chassis::http_client::{self, HttpClientOptions};
 use crate::chassis::token::{
     JwksCache, JwksLocation, JwksSettings, KeySource, KeysUnavailable, TokenError, TokenVerifier,
@@ -40,13 +38,7 @@ async fn ten_thousand_unknown_key_ids_cause_one_request() {
     let mut storm = JoinSet::new();
     for number in 0..10_000 {
         let cache = Arc::clone(&world.cache);
-        storm.spawn(async move {
-            cache
-                .find(Some(&format!("unknown-{number}")))
-                .await
-                .unwrap()
-                .is_none()
-        });
+        storm.spawn(async move { cache.find(Some(&format!("unknown-{number}"))).await.unwrap().is_none() });
     }
 
     assert!(storm.join_all().await.into_iter().all(|unknown| unknown));
@@ -66,10 +58,7 @@ async fn tokens_with_a_wrong_signature_cause_no_request() {
     for number in 0..100 {
         let forged = format!("{header_and_claims}.{}", b64([number; 256]));
         let verdict = verifier.verify(&forged).await;
-        assert_eq!(
-            verdict,
-            Err(TokenError::Invalid("the signature does not match"))
-        );
+        assert_eq!(verdict, Err(TokenError::Invalid("the signature does not match")));
     }
 
     assert_eq!(world.requests(), before);
@@ -80,16 +69,10 @@ async fn a_rotated_key_works_at_once_and_the_next_one_half_a_minute_later() {
     let world = World::start().await;
     world.cache.refresh().await;
 
-    world.answer(jwks(&[
-        rsa_jwk("rsa-1", &RSA),
-        rsa_jwk("rsa-2", &OTHER_RSA),
-    ]));
+    world.answer(jwks(&[rsa_jwk("rsa-1", &RSA), rsa_jwk("rsa-2", &OTHER_RSA)]));
     assert!(world.knows("rsa-2").await);
 
-    world.answer(jwks(&[
-        rsa_jwk("rsa-1", &RSA),
-        rsa_jwk("rsa-3", &OTHER_RSA),
-    ]));
+    world.answer(jwks(&[rsa_jwk("rsa-1", &RSA), rsa_jwk("rsa-3", &OTHER_RSA)]));
     world.clock.advance(Duration::from_secs(29));
     assert!(!world.knows("rsa-3").await);
     world.clock.advance(Duration::from_secs(1));
@@ -117,11 +100,7 @@ async fn a_bad_answer_never_replaces_good_keys() {
         jwks(&[json!({"kty": "oct", "kid": "rsa-1", "k": "AAAA"})]),
         jwks(&[rsa_jwk("k", &RSA), rsa_jwk("k", &OTHER_RSA)]),
         "<!doctype html><title>Maintenance</title>".to_owned(),
-        small_set.replacen(
-            '{',
-            &format!("{{{}", " ".repeat(JwksCache::MAX_BODY_LENGTH)),
-            1,
-        ),
+        small_set.replacen('{', &format!("{{{}", " ".repeat(JwksCache::MAX_BODY_LENGTH)), 1),
     ];
     for body in bad {
         world.answer(body);
@@ -133,9 +112,7 @@ async fn a_bad_answer_never_replaces_good_keys() {
         StatusCode::FOUND,
         StatusCode::NO_CONTENT,
     ] {
-        world
-            .script
-            .send_replace(Script::Answer(status, small_set.clone()));
+        world.script.send_replace(Script::Answer(status, small_set.clone()));
         assert!(!world.cache.refresh().await);
         assert!(world.knows("rsa-1").await);
     }
@@ -146,17 +123,13 @@ async fn keys_outlive_an_outage_up_to_their_age_limit() {
     let world = World::start().await;
     assert!(world.knows("rsa-1").await);
 
-    world.script.send_replace(Script::Answer(
-        StatusCode::SERVICE_UNAVAILABLE,
-        String::new(),
-    ));
+    world
+        .script
+        .send_replace(Script::Answer(StatusCode::SERVICE_UNAVAILABLE, String::new()));
     world.clock.advance(Duration::from_hours(1));
     assert!(world.knows("rsa-1").await);
     world.clock.advance(Duration::from_secs(1));
-    assert_eq!(
-        world.cache.find(Some("rsa-1")).await.err(),
-        Some(KeysUnavailable)
-    );
+    assert_eq!(world.cache.find(Some("rsa-1")).await.err(), Some(KeysUnavailable));
     assert!(!world.cache.has_keys());
 
     world.answer(jwks(&[rsa_jwk("rsa-1", &RSA)]));
@@ -183,10 +156,7 @@ async fn the_address_of_the_keys_is_discovered_once() {
     assert!(cache.refresh().await);
 
     let seen = world.seen.lock().unwrap().clone();
-    assert_eq!(
-        seen,
-        ["/.well-known/openid-configuration", "/certs", "/certs"]
-    );
+    assert_eq!(seen, ["/.well-known/openid-configuration", "/certs", "/certs"]);
 }
 
 #[tokio::test]
@@ -196,10 +166,7 @@ async fn a_discovery_document_of_another_issuer_is_not_followed() {
 
     assert!(!cache.refresh().await);
 
-    assert_eq!(
-        *world.seen.lock().unwrap(),
-        ["/.well-known/openid-configuration"]
-    );
+    assert_eq!(*world.seen.lock().unwrap(), ["/.well-known/openid-configuration"]);
 }
 
 #[tokio::test]
@@ -245,10 +212,7 @@ impl World {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (script, receiver) = watch::channel(Script::Answer(
-            StatusCode::OK,
-            jwks(&[rsa_jwk("rsa-1", &RSA)]),
-        ));
+        let (script, receiver) = watch::channel(Script::Answer(StatusCode::OK, jwks(&[rsa_jwk("rsa-1", &RSA)])));
         let (arrivals, seen) = (watch::Sender::new(()), Arc::default());
         let issuer = Issuer {
             base: base.clone(),
@@ -291,8 +255,7 @@ impl World {
     }
 
     fn answer(&self, body: String) {
-        self.script
-            .send_replace(Script::Answer(StatusCode::OK, body));
+        self.script.send_replace(Script::Answer(StatusCode::OK, body));
     }
 
     fn requests(&self) -> usize {
@@ -317,11 +280,7 @@ fn http_client() -> reqwest::Client {
 }
 
 async fn answer(State(issuer): State<Issuer>, request: Request) -> Response {
-    issuer
-        .seen
-        .lock()
-        .unwrap()
-        .push(request.uri().path().to_owned());
+    issuer.seen.lock().unwrap().push(request.uri().path().to_owned());
     issuer.arrivals.send_replace(());
     if request.uri().path().starts_with("/.well-known") {
         let base = issuer.base;

@@ -2,9 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::forge::{
-    ISSUER, NOW, good_claims, good_header, set, token_of_text, verify, verify_claims,
-};
+use super::forge::{ISSUER, NOW, good_claims, good_header, set, token_of_text, verify, verify_claims};
 use crate::chassis::token::TokenError;
 use crate::domain::{GroupName, Operator, Role, Timestamp};
 
@@ -56,12 +54,7 @@ fn bad_parties_and_persons() -> Vec<Row> {
         ("B-131", "aud", Value::Null, TYPE),
         ("B-131", "aud", json!("iot-bridge-api"), "other audience"),
         ("B-131", "aud", json!("account"), "other audience"),
-        (
-            "B-131",
-            "aud",
-            json!(["account", "iot-bridge-api"]),
-            "other audience",
-        ),
+        ("B-131", "aud", json!(["account", "iot-bridge-api"]), "other audience"),
         ("B-131", "aud", json!([]), "other audience"),
         ("B-131", "aud", json!("terminal-proxy-2"), "other audience"),
         ("B-131", "aud", json!(5), TYPE),
@@ -87,12 +80,7 @@ fn bad_parties_and_persons() -> Vec<Row> {
         ("B-132", "sub", json!(""), NAME),
         ("B-132", "sub", json!("x".repeat(256)), NAME),
         ("B-132", "sub", json!("a\nb"), NAME),
-        (
-            "B-137",
-            "realm_access",
-            json!({"roles": "fleet-admin"}),
-            TYPE,
-        ),
+        ("B-137", "realm_access", json!({"roles": "fleet-admin"}), TYPE),
         ("B-137", "groups", json!("/fleets/demo"), TYPE),
     ]
 }
@@ -102,19 +90,13 @@ async fn one_wrong_claim_makes_a_good_token_bad() {
     for (row, claim, value, reason) in [bad_times(), bad_parties_and_persons()].concat() {
         let verdict = verify_claims(|claims| set(claims, claim, value.clone())).await;
 
-        assert_eq!(
-            verdict,
-            Err(TokenError::Invalid(reason)),
-            "{row}: {claim} = {value}"
-        );
+        assert_eq!(verdict, Err(TokenError::Invalid(reason)), "{row}: {claim} = {value}");
     }
 }
 
 #[tokio::test]
 async fn b_128_a_number_that_no_machine_holds_is_refused() {
-    let claims = good_claims()
-        .to_string()
-        .replace(&(NOW + 290).to_string(), "1e400");
+    let claims = good_claims().to_string().replace(&(NOW + 290).to_string(), "1e400");
 
     let verdict = verify(&token_of_text(&good_header().to_string(), &claims)).await;
 
@@ -131,9 +113,7 @@ async fn times_are_forgiven_up_to_the_leeway_and_not_a_second_more() {
     ];
     for (claim, value) in good {
         assert!(
-            verify_claims(|claims| set(claims, claim, json!(value)))
-                .await
-                .is_ok(),
+            verify_claims(|claims| set(claims, claim, json!(value))).await.is_ok(),
             "{claim} = {value}"
         );
     }
@@ -146,8 +126,7 @@ async fn times_are_forgiven_up_to_the_leeway_and_not_a_second_more() {
 
 #[tokio::test]
 async fn an_audience_may_be_one_of_several() {
-    let verdict =
-        verify_claims(|claims| set(claims, "aud", json!(["account", "terminal-proxy"]))).await;
+    let verdict = verify_claims(|claims| set(claims, "aud", json!(["account", "terminal-proxy"]))).await;
 
     assert!(verdict.is_ok());
 }
@@ -186,20 +165,12 @@ async fn the_strongest_role_counts() {
     let cases = [
         (json!(["fleet-viewer"]), Role::Viewer),
         (json!(["fleet-viewer", "fleet-operator"]), Role::Operator),
-        (
-            json!(["fleet-viewer", "fleet-admin", "fleet-operator"]),
-            Role::Admin,
-        ),
+        (json!(["fleet-viewer", "fleet-admin", "fleet-operator"]), Role::Admin),
     ];
     for (roles, expected) in cases {
-        let operator =
-            verify_claims(|claims| set(claims, "realm_access", json!({"roles": roles}))).await;
+        let operator = verify_claims(|claims| set(claims, "realm_access", json!({"roles": roles}))).await;
 
-        assert_eq!(
-            operator.map(|operator| operator.role),
-            Ok(expected),
-            "{roles}"
-        );
+        assert_eq!(operator.map(|operator| operator.role), Ok(expected), "{roles}");
     }
 }
 
@@ -217,14 +188,9 @@ async fn groups_that_are_no_fleets_are_passed_over() {
         ""
     ]);
 
-    let operator = verify_claims(|claims| set(claims, "groups", groups))
-        .await
-        .unwrap();
+    let operator = verify_claims(|claims| set(claims, "groups", groups)).await.unwrap();
 
-    assert_eq!(
-        operator.groups,
-        BTreeSet::from([GroupName::parse("north").unwrap()])
-    );
+    assert_eq!(operator.groups, BTreeSet::from([GroupName::parse("north").unwrap()]));
 }
 
 #[tokio::test]

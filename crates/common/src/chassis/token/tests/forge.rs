@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -82,21 +80,13 @@ pub(super) fn signed(header: &str, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>
 
 pub(super) fn rsa_signature(key: &RsaKeyPair, message: &[u8]) -> Vec<u8> {
     let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(
-        &RSA_PKCS1_SHA256,
-        &SystemRandom::new(),
-        message,
-        &mut signature,
-    )
-    .unwrap();
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+        .unwrap();
     signature
 }
 
 pub(super) fn ec_signature(message: &[u8]) -> Vec<u8> {
-    EC.sign(&SystemRandom::new(), message)
-        .unwrap()
-        .as_ref()
-        .to_vec()
+    EC.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
 }
 
 pub(super) fn rules() -> TokenRules {
@@ -111,15 +101,12 @@ pub(super) fn rules() -> TokenRules {
 }
 
 pub(super) fn clock() -> Arc<ManualClock> {
-    Arc::new(ManualClock::new(
-        Timestamp::from_unix_timestamp(NOW).unwrap(),
-    ))
+    Arc::new(ManualClock::new(Timestamp::from_unix_timestamp(NOW).unwrap()))
 }
 
 /// What a verifier with the keys `rsa-1` and `ec-1` says at [`NOW`].
 pub(super) async fn verify(token: &str) -> Result<Operator, TokenError> {
-    let keys =
-        KeySet::parse(jwks(&[rsa_jwk("rsa-1", &RSA), ec_jwk("ec-1", &EC)]).as_bytes()).unwrap();
+    let keys = KeySet::parse(jwks(&[rsa_jwk("rsa-1", &RSA), ec_jwk("ec-1", &EC)]).as_bytes()).unwrap();
     TokenVerifier::new(rules(), Arc::new(FixedKeys(keys)), clock())
         .unwrap()
         .verify(token)

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::forge::{
-    OTHER_RSA, RSA, b64, ec_signature, good_claims, good_header, modulus, rsa_jwk, rsa_signature,
-    set, signed, token, token_of_text, verify,
+    OTHER_RSA, RSA, b64, ec_signature, good_claims, good_header, modulus, rsa_jwk, rsa_signature, set, signed, token,
+    token_of_text, verify,
 };
 use crate::chassis::token::{TokenError, TokenVerifier};
 
@@ -30,18 +30,8 @@ fn bad_headers() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ("B-122", "alg", json!("HS256"), ALGORITHM),
         ("B-123", "alg", json!("PS256"), ALGORITHM),
         ("B-123", "alg", json!("RS512"), ALGORITHM),
-        (
-            "B-123",
-            "alg",
-            json!("ES256"),
-            "the algorithm is not the key's",
-        ),
-        (
-            "B-123",
-            "kid",
-            json!("ec-1"),
-            "the algorithm is not the key's",
-        ),
+        ("B-123", "alg", json!("ES256"), "the algorithm is not the key's"),
+        ("B-123", "kid", json!("ec-1"), "the algorithm is not the key's"),
         ("B-125", "crit", json!(["x"]), "header member not allowed"),
         ("B-125", "crit", json!([]), "header member not allowed"),
         ("B-125", "b64", json!(false), "header member not allowed"),
@@ -62,12 +52,7 @@ fn bad_headers() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             json!("dpop+jwt"),
             "header type is not an access token's",
         ),
-        (
-            "B-132",
-            "typ",
-            json!(""),
-            "header type is not an access token's",
-        ),
+        ("B-132", "typ", json!(""), "header type is not an access token's"),
     ]
 }
 
@@ -95,10 +80,7 @@ async fn header_types_of_access_tokens_are_read_in_any_case_or_absent() {
         let mut header = good_header();
         set(&mut header, "typ", typ);
 
-        assert!(
-            verify(&token(&header, &good_claims())).await.is_ok(),
-            "{header}"
-        );
+        assert!(verify(&token(&header, &good_claims())).await.is_ok(), "{header}");
     }
 }
 
@@ -148,11 +130,7 @@ async fn b_120_and_b_133_what_is_no_jws_of_strict_json_is_refused() {
         (token_of_text(&header, "{}"), CLAIMS),
     ];
     for (text, reason) in cases {
-        assert_eq!(
-            verify(&text).await,
-            Err(TokenError::Invalid(reason)),
-            "{text}"
-        );
+        assert_eq!(verify(&text).await, Err(TokenError::Invalid(reason)), "{text}");
     }
 }
 
@@ -161,14 +139,9 @@ async fn b_121_a_token_without_signature_is_refused_under_every_algorithm() {
     for alg in ["none", "None", "nOnE", "RS256"] {
         let mut header = good_header();
         set(&mut header, "alg", json!(alg));
-        let unsigned = signed(&header.to_string(), &good_claims().to_string(), |_| {
-            Vec::new()
-        });
+        let unsigned = signed(&header.to_string(), &good_claims().to_string(), |_| Vec::new());
 
-        assert!(
-            matches!(verify(&unsigned).await, Err(TokenError::Invalid(_))),
-            "{alg}"
-        );
+        assert!(matches!(verify(&unsigned).await, Err(TokenError::Invalid(_))), "{alg}");
     }
 }
 
@@ -194,15 +167,9 @@ async fn b_122_the_public_key_is_no_shared_secret_in_any_encoding() {
             })
         };
 
-        assert_eq!(
-            verify(&forged("HS256")).await,
-            Err(TokenError::Invalid(ALGORITHM))
-        );
+        assert_eq!(verify(&forged("HS256")).await, Err(TokenError::Invalid(ALGORITHM)));
         let verdict = verify(&forged("RS256")).await;
-        assert_eq!(
-            verdict,
-            Err(TokenError::Invalid("the signature does not match"))
-        );
+        assert_eq!(verdict, Err(TokenError::Invalid("the signature does not match")));
     }
 }
 
@@ -210,13 +177,9 @@ async fn b_122_the_public_key_is_no_shared_secret_in_any_encoding() {
 async fn a_signature_is_good_for_its_own_text_and_key_only() {
     let header = good_header().to_string();
     let claims = good_claims().to_string();
-    let by_stranger = signed(&header, &claims, |message| {
-        rsa_signature(&OTHER_RSA, message)
-    });
+    let by_stranger = signed(&header, &claims, |message| rsa_signature(&OTHER_RSA, message));
     let other_text = signed(&header, &claims, |_| rsa_signature(&RSA, b"another text"));
-    let cut = signed(&header, &claims, |message| {
-        rsa_signature(&RSA, message)[..255].to_vec()
-    });
+    let cut = signed(&header, &claims, |message| rsa_signature(&RSA, message)[..255].to_vec());
     for forged in [by_stranger, other_text, cut] {
         assert_eq!(
             verify(&forged).await,
@@ -231,8 +194,5 @@ async fn a_token_signed_with_the_issuers_p256_key_is_believed() {
 
     let verdict = verify(&signed(&header, &good_claims().to_string(), ec_signature)).await;
 
-    assert_eq!(
-        verdict.map(|operator| operator.username).as_deref(),
-        Ok("olga")
-    );
+    assert_eq!(verdict.map(|operator| operator.username).as_deref(), Ok("olga"));
 }

@@ -10,9 +10,7 @@ fn keycloaks_set_is_read_and_its_encryption_key_left_out() {
     set(&mut encryption, "use", json!("enc"));
     set(&mut encryption, "alg", json!("RSA-OAEP"));
 
-    let set =
-        KeySet::parse(jwks(&[encryption, rsa_jwk("rsa-1", &RSA), ec_jwk("ec-1", &EC)]).as_bytes())
-            .unwrap();
+    let set = KeySet::parse(jwks(&[encryption, rsa_jwk("rsa-1", &RSA), ec_jwk("ec-1", &EC)]).as_bytes()).unwrap();
 
     let algorithm = |id| set.find(Some(id)).map(|key| key.algorithm());
     assert_eq!(algorithm("rsa-1"), Some(Algorithm::Rs256));
@@ -23,8 +21,7 @@ fn keycloaks_set_is_read_and_its_encryption_key_left_out() {
 #[test]
 fn without_an_id_only_an_only_key_is_found() {
     let one = KeySet::parse(jwks(&[rsa_jwk("rsa-1", &RSA)]).as_bytes()).unwrap();
-    let two =
-        KeySet::parse(jwks(&[rsa_jwk("rsa-1", &RSA), ec_jwk("ec-1", &EC)]).as_bytes()).unwrap();
+    let two = KeySet::parse(jwks(&[rsa_jwk("rsa-1", &RSA), ec_jwk("ec-1", &EC)]).as_bytes()).unwrap();
 
     assert!(one.find(None).is_some());
     assert!(two.find(None).is_none());
@@ -81,10 +78,7 @@ fn a_key_that_must_not_verify_tokens_is_not_usable() {
 #[test]
 fn a_set_that_says_two_things_is_refused_whole() {
     let same_id = jwks(&[rsa_jwk("k", &RSA), rsa_jwk("k", &OTHER_RSA)]);
-    let same_id_as_secret = jwks(&[
-        rsa_jwk("k", &RSA),
-        json!({"kty": "oct", "kid": "k", "k": "AAAA"}),
-    ]);
+    let same_id_as_secret = jwks(&[rsa_jwk("k", &RSA), json!({"kty": "oct", "kid": "k", "k": "AAAA"})]);
     for text in [same_id, same_id_as_secret] {
         assert_eq!(
             KeySet::parse(text.as_bytes()).err(),

@@ -14,19 +14,13 @@ fn rules_that_would_let_strangers_in_stop_the_start() {
         (|rules| rules.issuer.clear(), EmptyName),
         (|rules| rules.audience.clear(), EmptyName),
         (|rules| rules.authorized_parties.clear(), NoAuthorizedParty),
-        (
-            |rules| rules.authorized_parties.push(String::new()),
-            NoAuthorizedParty,
-        ),
+        (|rules| rules.authorized_parties.push(String::new()), NoAuthorizedParty),
         (
             |rules| rules.roles.viewer.clone_from(&rules.roles.admin),
             AmbiguousRoles,
         ),
         (|rules| rules.roles.operator.clear(), AmbiguousRoles),
-        (
-            |rules| rules.leeway = Duration::from_millis(30_001),
-            TooMuchLeeway,
-        ),
+        (|rules| rules.leeway = Duration::from_millis(30_001), TooMuchLeeway),
     ];
     for (change, expected) in cases {
         let mut changed = rules();

@@ -1,0 +1,110 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use common::domain::WireguardKey;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::device::{Change, Incarnation, RawPeer, merged};
+use crate::hub::rules::{Dump, differing};
+use crate::hub::{PeerConfig, PeerStatus};
+use crate::keys::CheckedKeys;
+
+/// What is known of an interface's peers.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    read: Option<(Incarnation, Instant)>,
+    peers: Dump,
+    /// Peers whose key no device of ours can have; they hold addresses all the same.
+    impostors: Vec<[u8; 32]>,
+    /// Changes that were answered for before they were read back.
+    believed: Vec<PeerConfig>,
+    keys: CheckedKeys,
+}
+
+impl Table {
+    pub(crate) fn peers(&self) -> &Dump {
+        &self.peers
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether it is about this interface and young enough.
+    pub(crate) fn is_of(&self, incarnation: Incarnation, now: Instant, fresh: Duration) -> bool {
+        self.read.is_some_and(|(read, at)| read == incarnation && now.saturating_duration_since(at) < fresh)
+    }
+
+    /// Forgets everything but which keys are keys, and what is still to be read back.
+    pub(crate) fn forget(&mut self) {
+        self.read = None;
+        self.peers.clear();
+        self.impostors.clear();
+    }
+
+    /// Takes in a reading.
+    pub(crate) fn replace(&mut self, incarnation: Incarnation, now: Instant, peers: Vec<RawPeer>) {
+        self.forget();
+        let peers = merged(peers.into_iter());
+        let checked = self.keys.check(peers.iter().map(|peer| peer.key));
+        for (peer, key) in peers.into_iter().zip(checked) {
+            match key {
+                Some(key) => drop(self.peers.insert(key, status(key, peer))),
+                None => self.impostors.push(peer.key),
+            }
+        }
+        self.read = Some((incarnation, now));
+        let lost = differing(&std::mem::take(&mut self.believed), &self.peers).len();
+        if lost > 0 {
+            warn!(peers = lost, "{lost} peers that were added to the interface are not on it");
+        }
+    }
+
+    /// Says what to do so that these peers, which differ, do not any more.
+    pub(crate) fn changes_for(&self, differing: &[PeerConfig]) -> Vec<Change> {
+        let removals = self.impostors.iter().map(|key| Change::Remove { key: *key });
+        let puts = differing.iter().flat_map(|peer| {
+            let PeerConfig { key, address, endpoint } = *peer;
+            let endpoint = endpoint.filter(|_| !self.peers.contains_key(&key));
+            let call = endpoint.map(|endpoint| [Change::Call { key, endpoint }, Change::LeaveAlone { key }]);
+            std::iter::once(Change::Put { key, address }).chain(call.into_iter().flatten())
+        });
+        removals.chain(puts).collect()
+    }
+
+    /// Takes changes as done until the next reading.
+    pub(crate) fn believe(&mut self, peers: &[PeerConfig]) {
+        for peer in peers {
+            let new = RawPeer {
+                key: *peer.key.as_bytes(),
+                allowed_addresses: Vec::new(),
+                last_handshake: None,
+                endpoint: peer.endpoint,
+                received_bytes: 0,
+                sent_bytes: 0,
+            };
+            let known = self.peers.entry(peer.key).or_insert_with(|| status(peer.key, new));
+            known.allowed_addresses = vec![ipnet::Ipv4Net::from(peer.address.ip()).into()];
+        }
+        self.believed.extend_from_slice(peers);
+    }
+
+    /// Takes removals as done until the next reading.
+    pub(crate) fn forget_peers(&mut self, keys: &[WireguardKey]) {
+        let gone: HashSet<_> = keys.iter().collect();
+        self.peers.retain(|key, _| !gone.contains(key));
+        self.believed.retain(|peer| !gone.contains(&peer.key));
+    }
+}
+
+fn status(key: WireguardKey, peer: RawPeer) -> PeerStatus {
+    PeerStatus {
+        key,
+        allowed_addresses: peer.allowed_addresses,
+        last_handshake: peer.last_handshake,
+        endpoint: peer.endpoint,
+        received_bytes: peer.received_bytes,
+        sent_bytes: peer.sent_bytes,
+    }
+}

@@ -1,0 +1,3 @@
+mod name;
+
+pub use name::{InterfaceName, InvalidInterfaceName};

@@ -1,0 +1,147 @@
+//! Who may open which device: the one function that every door to a shell asks.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use common::chassis::token::{TokenError, TokenVerifier};
+use common::domain::{
+    Clock, Device, DeviceDirectory, DeviceId, Digest, Operator, Role, StoreError, Ticket, TicketOffice, Timestamp,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::config::Limits;
+
+/// Random bytes of a ticket.
+const TICKET_BYTES: usize = 32;
+
+/// What a person shows at the door.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    /// An access token.
+    Token(SecretString),
+    /// A one-time ticket.
+    Ticket(SecretString),
+}
+
+/// A person and a device that they may open now.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) operator: Operator,
+    pub(crate) device: Device,
+}
+
+/// Why the door stays closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccessError {
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Unknown, used, too old, for another device or from another page; which of these is nobody's business.
+    #[error("the ticket is not valid")]
+    InvalidTicket,
+    #[error("the person is no operator")]
+    NoOperator,
+    /// The device is unknown, of another fleet, or not in service: one answer for all.
+    #[error("there is no such device for this person")]
+    NotFound,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A ticket that was issued.
+#[derive(Debug)]
+pub(crate) struct IssuedTicket {
+    pub(crate) secret: SecretString,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// The door.
+pub(crate) struct Access {
+    verifier: Arc<TokenVerifier>,
+    directory: Arc<dyn DeviceDirectory>,
+    tickets: Arc<dyn TicketOffice>,
+    clock: Arc<dyn Clock>,
+    ticket_lifetime: std::time::Duration,
+}
+
+impl Access {
+    pub(crate) fn new(
+        verifier: Arc<TokenVerifier>,
+        directory: Arc<dyn DeviceDirectory>,
+        tickets: Arc<dyn TicketOffice>,
+        clock: Arc<dyn Clock>,
+        limits: &Limits,
+    ) -> Self {
+        Self { verifier, directory, tickets, clock, ticket_lifetime: limits.ticket_lifetime() }
+    }
+
+    /// Says who holds a token.
+    pub(crate) async fn identify(&self, token: &SecretString) -> Result<Operator, TokenError> {
+        self.verifier.verify(token.expose_secret()).await
+    }
+
+    /// Decides whether the holder of a credential may open a device now. `origin` is the page that asks.
+    pub(crate) async fn authorise(
+        &self,
+        credential: &Credential,
+        device_id: &DeviceId,
+        origin: Option<&str>,
+    ) -> Result<Grant, AccessError> {
+        let operator = match credential {
+            Credential::Token(token) => self.identify(token).await?,
+            Credential::Ticket(secret) => self.redeem(secret, device_id, origin).await?,
+        };
+        self.grant(operator, device_id).await
+    }
+
+    /// Issues a ticket to a person who may open the device now; redeeming it asks again.
+    pub(crate) async fn issue_ticket(
+        &self,
+        operator: Operator,
+        device_id: &DeviceId,
+        origin: Option<&str>,
+    ) -> Result<IssuedTicket, AccessError> {
+        let Grant { operator, device } = self.grant(operator, device_id).await?;
+        let mut bytes = [0_u8; TICKET_BYTES];
+        rand::fill(&mut bytes).expect("the operating system gives randomness");
+        let secret = SecretString::from(URL_SAFE_NO_PAD.encode(bytes));
+        let expires_at = self.clock.now() + self.ticket_lifetime;
+        let ticket = Ticket { operator, device_id: device.id, origin: origin.map(str::to_owned), expires_at };
+        self.tickets.issue_ticket(&digest(&secret), &ticket).await?;
+        Ok(IssuedTicket { secret, expires_at })
+    }
+
+    /// A ticket is spent by the first try, whatever comes of it.
+    async fn redeem(
+        &self,
+        secret: &SecretString,
+        device_id: &DeviceId,
+        origin: Option<&str>,
+    ) -> Result<Operator, AccessError> {
+        let ticket = self.tickets.redeem_ticket(&digest(secret)).await?.ok_or(AccessError::InvalidTicket)?;
+        let now = self.clock.now();
+        let is_for_this = ticket.device_id == *device_id && ticket.origin.as_deref() == origin;
+        if is_for_this && now < ticket.expires_at && now < ticket.operator.expires_at {
+            Ok(ticket.operator)
+        } else {
+            Err(AccessError::InvalidTicket)
+        }
+    }
+
+    async fn grant(&self, operator: Operator, device_id: &DeviceId) -> Result<Grant, AccessError> {
+        if operator.role < Role::Operator {
+            return Err(AccessError::NoOperator);
+        }
+        let device = self.directory.find(device_id).await?.ok_or(AccessError::NotFound)?;
+        if operator.may_open(&device) {
+            Ok(Grant { operator, device })
+        } else {
+            Err(AccessError::NotFound)
+        }
+    }
+}
+
+fn digest(secret: &SecretString) -> Digest {
+    Digest::of(secret.expose_secret().as_bytes())
+}

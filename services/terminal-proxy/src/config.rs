@@ -1,0 +1,272 @@
+//! The settings of the service; `--help` is their manual. The only file that reads the environment.
+
+mod limits;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use clap::{Args, Parser, Subcommand};
+use common::chassis::config::{ConfigError, LogSettings, ProxySettings, TlsSettings, is_loopback};
+use common::chassis::token::{JwksLocation, RoleNames, TokenRules};
+use common::domain::VpnNetwork;
+use http::HeaderName;
+use ipnet::Ipv4Net;
+use url::Url;
+
+pub use self::limits::Limits;
+use crate::origin::WebOrigin;
+use crate::{Settings, TtydSettings};
+
+/// Lets the people of a fleet open a shell on its devices, and nobody else.
+#[derive(Debug, Parser)]
+#[command(name = "terminal-proxy", version)]
+pub struct Config {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where to listen.
+    #[arg(long, env = "BIND", default_value = "127.0.0.1:8888", global = true)]
+    pub bind: SocketAddr,
+    /// The database, shared with iot-bridge-api: `postgres://…`. A SQLite file belongs to one process.
+    #[arg(long, env = "DATABASE_URL", default_value = "sqlite://iot-bridge.db", global = true)]
+    pub database_url: String,
+    /// The name of this process in session and audit records; unlike any other process's.
+    #[arg(long, env = "INSTANCE", default_value = "terminal-proxy", global = true)]
+    pub instance: String,
+    /// Where browsers find the service, for example `https://fleet.example.com`.
+    #[arg(long, env = "PUBLIC_URL", default_value = "http://127.0.0.1:8888", global = true)]
+    pub public_url: Url,
+    /// Further origins of pages that may open terminals, separated by commas.
+    #[arg(long, env = "ALLOWED_ORIGINS", value_delimiter = ',', global = true)]
+    pub allowed_origins: Vec<WebOrigin>,
+    /// Further names that the service may be called by in `Host`, separated by commas, with the port when it
+    /// is not the scheme's own. `*` accepts every name.
+    #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', global = true)]
+    pub allowed_hosts: Vec<String>,
+    /// Which sites may show the page in a frame, in the words of the CSP directive `frame-ancestors`.
+    #[arg(long, env = "FRAME_ANCESTORS", default_value = "'none'", global = true)]
+    pub frame_ancestors: String,
+    /// Whether an access token may come in the query. Addresses end in logs and histories; tickets do not care.
+    #[arg(long, env = "ALLOW_QUERY_TOKEN", default_value_t = true, action = clap::ArgAction::Set, global = true)]
+    pub allow_query_token: bool,
+    #[command(flatten)]
+    pub(crate) login: LoginSettings,
+    #[command(flatten)]
+    pub(crate) network: NetworkSettings,
+    /// What a session and the whole process may cost.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// The listener's certificate.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+    /// Whom to believe about the client's address.
+    #[command(flatten)]
+    pub proxy: ProxySettings,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// What the program can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve (the default).
+    Serve,
+    /// Check the settings and end.
+    CheckConfig,
+    /// Bring the database's tables up to date and end.
+    Migrate,
+    /// Check the records in the database, print what is broken, and end with 1 if anything is.
+    Fsck,
+}
+
+/// Who may log in.
+#[derive(Debug, Args)]
+pub(crate) struct LoginSettings {
+    /// The issuer's name, exactly as it stands in `iss`.
+    #[arg(long, env = "OIDC_ISSUER", global = true)]
+    oidc_issuer: Option<String>,
+    /// Where to fetch the issuer's keys, when it is not what its discovery document says.
+    #[arg(long, env = "OIDC_JWKS_URL", global = true)]
+    oidc_jwks_url: Option<Url>,
+    /// The name of this service in `aud`.
+    #[arg(long, env = "OIDC_AUDIENCE", default_value = "terminal-proxy", global = true)]
+    oidc_audience: String,
+    /// The client that the page logs in as; its tokens are accepted.
+    #[arg(long, env = "OIDC_CLIENT_ID", default_value = "iot-bridge", global = true)]
+    oidc_client_id: String,
+    /// What the admin role is called at the issuer.
+    #[arg(long, env = "ROLE_ADMIN", default_value = "fleet-admin", global = true)]
+    role_admin: String,
+    /// What the operator role is called at the issuer.
+    #[arg(long, env = "ROLE_OPERATOR", default_value = "fleet-operator", global = true)]
+    role_operator: String,
+    /// What the viewer role is called at the issuer.
+    #[arg(long, env = "ROLE_VIEWER", default_value = "fleet-viewer", global = true)]
+    role_viewer: String,
+}
+
+/// How devices are reached.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkSettings {
+    /// The address range of the device network.
+    #[arg(long, env = "WG_SUBNET", default_value = "10.8.0.0/24", global = true)]
+    wg_subnet: Ipv4Net,
+    /// The hub's address in it; the first host unless told otherwise.
+    #[arg(long, env = "WG_SERVER_IP", global = true)]
+    wg_server_ip: Option<Ipv4Addr>,
+    /// The port of ttyd on devices.
+    #[arg(long, env = "TTYD_PORT", default_value_t = 7681, global = true)]
+    ttyd_port: u16,
+    /// The header that ttyd on devices takes the operator's name from (its option `-H`); empty for none.
+    #[arg(long, env = "TTYD_USER_HEADER", default_value = "X-Remote-User", global = true)]
+    ttyd_user_header: String,
+}
+
+impl Config {
+    /// Checks everything that is unsafe in combination, and says what the service is made of.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        if !is_loopback(self.bind) && self.tls.files()?.is_none() && self.proxy.trusted_proxies.is_empty() {
+            return Err(ConfigError::new(
+                "`BIND` is reachable from other machines without TLS; set `TLS_CERT_FILE` and `TLS_KEY_FILE`, or name \
+                 the TLS entrance in front of it in `TRUSTED_PROXIES`.",
+            ));
+        }
+        if self.frame_ancestors.contains([';', ',']) || self.frame_ancestors.chars().any(char::is_control) {
+            return Err(ConfigError::new("`FRAME_ANCESTORS` is one list of sources, without `;` and `,`."));
+        }
+        self.limits.check()?;
+        let own = WebOrigin::of(&self.public_url).ok_or_else(|| {
+            ConfigError::new("`PUBLIC_URL` is an `http://` or `https://` address without user and password.")
+        })?;
+        let allowed_hosts = self.allowed_hosts(&own);
+        Ok(Settings {
+            instance: self.instance.clone(),
+            issuer: self.login.issuer()?.to_owned(),
+            client_id: self.login.oidc_client_id.clone(),
+            allowed_origins: std::iter::once(own).chain(self.allowed_origins.iter().cloned()).collect(),
+            allowed_hosts,
+            frame_ancestors: self.frame_ancestors.clone(),
+            allow_query_token: self.allow_query_token,
+            network: self.network.network()?,
+            ttyd: self.network.ttyd(&self.limits)?,
+            limits: self.limits.clone(),
+            trusted_proxies: self.proxy.trusted_proxies.clone(),
+        })
+    }
+
+    fn allowed_hosts(&self, own: &WebOrigin) -> Option<Vec<String>> {
+        if self.allowed_hosts.iter().any(|host| host == "*") {
+            return None;
+        }
+        let further = self.allowed_hosts.iter().map(|host| host.to_ascii_lowercase());
+        Some(std::iter::once(own.authority().to_owned()).chain(further).collect())
+    }
+
+    /// Returns what a token has to say to be believed.
+    pub fn token_rules(&self) -> Result<TokenRules, ConfigError> {
+        Ok(TokenRules {
+            issuer: self.login.issuer()?.to_owned(),
+            audience: self.login.oidc_audience.clone(),
+            authorized_parties: vec![self.login.oidc_client_id.clone()],
+            roles: RoleNames {
+                admin: self.login.role_admin.clone(),
+                operator: self.login.role_operator.clone(),
+                viewer: self.login.role_viewer.clone(),
+            },
+            max_lifetime: self.limits.max_token_lifetime(),
+            leeway: TokenRules::MAX_LEEWAY,
+        })
+    }
+
+    /// Returns where the issuer's keys are.
+    pub fn jwks_location(&self) -> Result<JwksLocation, ConfigError> {
+        match &self.login.oidc_jwks_url {
+            Some(url) => Ok(JwksLocation::Url(url.clone())),
+            None => Ok(JwksLocation::Discovery { issuer: self.login.issuer()?.to_owned() }),
+        }
+    }
+}
+
+impl LoginSettings {
+    fn issuer(&self) -> Result<&str, ConfigError> {
+        let issuer = self.oidc_issuer.as_deref().unwrap_or_default();
+        let url = Url::parse(issuer).map_err(|_malformed| {
+            ConfigError::new("`OIDC_ISSUER` is not set to an address, so that nobody could log in.")
+        })?;
+        let is_local = match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        if url.scheme() == "https" || (url.scheme() == "http" && is_local) {
+            Ok(issuer)
+        } else {
+            Err(ConfigError::new("`OIDC_ISSUER` has to be an `https://` address; logins over plain HTTP can be stolen."))
+        }
+    }
+}
+
+impl NetworkSettings {
+    fn network(&self) -> Result<VpnNetwork, ConfigError> {
+        VpnNetwork::new(self.wg_subnet, self.wg_server_ip)
+            .map_err(|error| ConfigError::new(format!("`WG_SUBNET` or `WG_SERVER_IP` is wrong: {error}.")))
+    }
+
+    fn ttyd(&self, limits: &Limits) -> Result<TtydSettings, ConfigError> {
+        let name = self.ttyd_user_header.as_str();
+        let user_header = match name {
+            "" => None,
+            name => Some(HeaderName::from_bytes(name.as_bytes()).map_err(|_invalid| {
+                ConfigError::new("`TTYD_USER_HEADER` is not the name of an HTTP header.")
+            })?),
+        };
+        Ok(TtydSettings { port: self.ttyd_port, user_header, connect_timeout: limits.connect_timeout() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "--oidc-issuer=https://login.example.com/realms/fleet";
+
+    fn settings(arguments: &[&str]) -> Result<Settings, ConfigError> {
+        Config::try_parse_from(["terminal-proxy"].iter().chain(arguments)).unwrap().settings()
+    }
+
+    #[test]
+    fn the_defaults_and_an_issuer_are_enough() {
+        let settings = settings(&[ISSUER]).unwrap();
+
+        assert_eq!(settings.allowed_hosts.as_deref(), Some(&["127.0.0.1:8888".to_owned()][..]));
+        assert_eq!(settings.ttyd.port, 7681);
+        assert!(settings.allow_query_token);
+    }
+
+    #[test]
+    fn unsafe_combinations_stop_the_start_with_one_sentence() {
+        for (arguments, named) in [
+            (&[][..], "OIDC_ISSUER"),
+            (&["--oidc-issuer=http://login.example.com"], "OIDC_ISSUER"),
+            (&[ISSUER, "--bind=0.0.0.0:8888"], "TRUSTED_PROXIES"),
+            (&[ISSUER, "--bind=[::]:8888"], "TRUSTED_PROXIES"),
+            (&[ISSUER, "--tls-cert-file=a", "--bind=0.0.0.0:8888"], "TLS_KEY_FILE"),
+            (&[ISSUER, "--frame-ancestors=*; script-src *"], "FRAME_ANCESTORS"),
+            (&[ISSUER, "--public-url=ftp://fleet.example.com"], "PUBLIC_URL"),
+            (&[ISSUER, "--public-url=https://a:b@fleet.example.com"], "PUBLIC_URL"),
+            (&[ISSUER, "--wg-subnet=8.8.8.0/24"], "WG_SUBNET"),
+            (&[ISSUER, "--ttyd-user-header=a b"], "TTYD_USER_HEADER"),
+            (&[ISSUER, "--max-message-bytes=0"], "MAX_MESSAGE_BYTES"),
+            (&[ISSUER, "--session-idle-seconds=0"], "SESSION_IDLE_SECONDS"),
+        ] {
+            let sentence = settings(arguments).unwrap_err().to_string();
+            assert!(sentence.contains(named), "{arguments:?}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn other_machines_may_reach_it_behind_an_entrance() {
+        assert!(settings(&[ISSUER, "--bind=0.0.0.0:8888", "--trusted-proxies=10.0.0.0/8"]).is_ok());
+    }
+}

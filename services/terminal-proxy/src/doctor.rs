@@ -1,0 +1,129 @@
+//! Why a device cannot be reached: the chain from the person to the shell, link by link.
+
+use std::sync::Arc;
+
+use common::domain::{
+    CertificateState, Clock, DeviceDirectory, DeviceId, DeviceState, DeviceView, Operator, Role, StoreError,
+    VpnNetwork, rfc3339,
+};
+use serde::Serialize;
+
+use crate::upstream::{Upstream, UpstreamError};
+
+/// A handshake is older than this only when the tunnel is down.
+const FRESH_HANDSHAKE_SECONDS: i64 = 180;
+
+/// What one link of the chain is worth.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verdict {
+    /// The link: `policy`, `device`, `certificate`, `handshake`, `tcp` or `ttyd`.
+    check: &'static str,
+    /// Whether it holds; none when it could not be looked at.
+    ok: Option<bool>,
+    /// What was found, and what to do about it.
+    detail: String,
+}
+
+impl Verdict {
+    fn new(check: &'static str, ok: bool, detail: impl Into<String>) -> Self {
+        Self { check, ok: Some(ok), detail: detail.into() }
+    }
+
+    fn unknown(check: &'static str, detail: &str) -> Self {
+        Self { check, ok: None, detail: detail.to_owned() }
+    }
+}
+
+/// The use case.
+pub(crate) struct Doctor {
+    directory: Arc<dyn DeviceDirectory>,
+    clock: Arc<dyn Clock>,
+    network: VpnNetwork,
+    upstream: Upstream,
+}
+
+impl Doctor {
+    pub(crate) fn new(
+        directory: Arc<dyn DeviceDirectory>,
+        clock: Arc<dyn Clock>,
+        network: VpnNetwork,
+        upstream: Upstream,
+    ) -> Self {
+        Self { directory, clock, network, upstream }
+    }
+
+    /// Examines a device that the person may see; none when there is no such device for them. Only who may
+    /// open the device makes us knock at it; no process is started there.
+    pub(crate) async fn examine(&self, operator: &Operator, id: &DeviceId) -> Result<Option<Vec<Verdict>>, StoreError> {
+        let view = self.directory.view(id).await?.filter(|view| operator.may_see(&view.device));
+        let Some(view) = view else {
+            return Ok(None);
+        };
+        let mut chain = vec![policy(operator), device(&view), self.certificate(&view), self.handshake(&view)];
+        chain.extend(self.knock(operator, &view).await);
+        Ok(Some(chain))
+    }
+
+    fn certificate(&self, view: &DeviceView) -> Verdict {
+        let active = view.certificate.as_ref().filter(|record| record.state == CertificateState::Active);
+        match active.and_then(|record| record.issued.as_ref()) {
+            None => Verdict::new("certificate", false, "The device has no certificate in use; it has to enroll."),
+            Some(issued) if issued.not_after < self.clock.now() => {
+                let when = rfc3339(issued.not_after);
+                Verdict::new("certificate", false, format!("The certificate ended at {when}; the device has to come back with a return ticket."))
+            }
+            Some(issued) => Verdict::new("certificate", true, format!("Valid until {}.", rfc3339(issued.not_after))),
+        }
+    }
+
+    fn handshake(&self, view: &DeviceView) -> Verdict {
+        let last = view.live.as_ref().and_then(|live| live.last_handshake_at);
+        let Some(last) = last else {
+            return Verdict::new("handshake", false, "The device's tunnel has not been seen since the hub knows it; check the device's network and its WireGuard settings.");
+        };
+        let age = (self.clock.now() - last).whole_seconds();
+        if age <= FRESH_HANDSHAKE_SECONDS {
+            Verdict::new("handshake", true, format!("The tunnel's last handshake was {age} s ago."))
+        } else {
+            Verdict::new("handshake", false, format!("The tunnel's last handshake was {age} s ago; the device has no power or no network."))
+        }
+    }
+
+    async fn knock(&self, operator: &Operator, view: &DeviceView) -> [Verdict; 2] {
+        let address = view.device.address.and_then(|address| self.network.device_address(address));
+        let Some(address) = address.filter(|_| operator.may_open(&view.device)) else {
+            let reason = "Not tried: you may not open this device, or it has no address in the device network.";
+            return [Verdict::unknown("tcp", reason), Verdict::unknown("ttyd", reason)];
+        };
+        let tcp = |ok, detail: String| Verdict::new("tcp", ok, detail);
+        match self.upstream.connect(address, operator).await {
+            Ok(_connection) => {
+                [tcp(true, "The terminal port answers.".to_owned()), Verdict::new("ttyd", true, "ttyd is ready.")]
+            }
+            Err(UpstreamError::Dial(error)) => {
+                [tcp(false, format!("The terminal port cannot be reached: {error}.")), Verdict::unknown("ttyd", "Not tried.")]
+            }
+            Err(UpstreamError::BadAnswer(error)) => {
+                let detail = format!("It is no willing ttyd: {error}. Check its options on the device (-W, -H, no -c).");
+                [tcp(true, "The terminal port answers.".to_owned()), Verdict::new("ttyd", false, detail)]
+            }
+        }
+    }
+}
+
+fn policy(operator: &Operator) -> Verdict {
+    if operator.role >= Role::Operator {
+        Verdict::new("policy", true, "Your role and your groups let you open this device while it is in service.")
+    } else {
+        Verdict::new("policy", false, "Your role lets you see this device and not open it; ask for the operator role.")
+    }
+}
+
+fn device(view: &DeviceView) -> Verdict {
+    match view.device.state {
+        DeviceState::Enrolled => Verdict::new("device", true, "The device is in service."),
+        DeviceState::Admitted => Verdict::new("device", false, "The device's enrollment is not complete."),
+        DeviceState::Quarantined => Verdict::new("device", false, "The device is in quarantine; an administrator can release it."),
+        DeviceState::Retired => Verdict::new("device", false, "The device was decommissioned."),
+    }
+}

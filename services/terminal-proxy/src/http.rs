@@ -1,0 +1,43 @@
+//! Every route of the service, on one page.
+
+mod auth;
+mod doctor;
+mod doors;
+mod problem;
+mod sessions;
+mod state;
+mod terminal;
+mod tickets;
+mod ui;
+mod websocket;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+pub use self::problem::PROBLEMS;
+pub(crate) use self::state::AppState;
+pub(crate) use self::doors::Doors;
+pub(crate) use self::ui::Page;
+
+/// Each handler that is not for anyone takes the caller as its first argument.
+pub(crate) fn router(state: AppState) -> Router {
+    Router::new()
+        // Operators: a shell on a device.
+        .route("/terminal", get(terminal::open_by_query))
+        .route("/terminal/{id}", get(terminal::open_by_path))
+        .route("/terminal/tickets", post(tickets::issue))
+        // Everyone their own sessions, admins all.
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{sid}", get(sessions::show).delete(sessions::kill))
+        // Viewers: the fleet, and why a device cannot be reached.
+        .route("/ui/api/devices", get(ui::devices))
+        .route("/doctor/{id}", get(doctor::examine))
+        // Anyone: the page, which logs in.
+        .route("/", get(ui::index))
+        .route("/ui/callback", get(ui::index))
+        .route("/ui/config.json", get(ui::config))
+        .route("/ui/assets/{*path}", get(ui::asset))
+        .layer(from_fn_with_state(state.clone(), doors::check_host))
+        .with_state(state)
+}

@@ -1,0 +1,29 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use common::chassis::path::PathDeviceId;
+use common::chassis::problem::Problem;
+use common::domain::DeviceId;
+use serde::Serialize;
+
+use super::auth::Caller;
+use super::problem;
+use crate::doctor::{Doctor, Verdict};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    device_id: DeviceId,
+    chain: Vec<Verdict>,
+}
+
+/// `GET /doctor/{id}`
+pub(super) async fn examine(
+    Caller(operator): Caller,
+    State(doctor): State<Arc<Doctor>>,
+    PathDeviceId(device_id): PathDeviceId,
+) -> Result<Json<Report>, Problem> {
+    let chain = doctor.examine(&operator, &device_id).await.map_err(|error| problem::store_problem(&error))?;
+    let chain = chain.ok_or_else(Problem::not_found)?;
+    Ok(Json(Report { device_id, chain }))
+}

@@ -1,0 +1,94 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use common::chassis::problem::Problem;
+use common::domain::{SessionId, SessionRecord, rfc3339};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::auth::Caller;
+use super::problem;
+use crate::session::Sessions;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    /// Also those that ended.
+    #[serde(default)]
+    all: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SessionList {
+    sessions: Vec<SessionView>,
+}
+
+/// A session as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct SessionView {
+    id: SessionId,
+    device_id: String,
+    username: String,
+    instance: String,
+    client_address: String,
+    opened_at: String,
+    closed_at: Option<String>,
+    reason: Option<String>,
+    output_bytes: i64,
+    input_bytes: i64,
+}
+
+impl From<SessionRecord> for SessionView {
+    fn from(record: SessionRecord) -> Self {
+        let session = record.session;
+        Self {
+            id: session.id,
+            device_id: session.device_id.into(),
+            username: session.username,
+            instance: session.instance,
+            client_address: session.client_address,
+            opened_at: rfc3339(record.opened_at),
+            closed_at: record.closed_at.map(rfc3339),
+            reason: record.reason,
+            output_bytes: record.output_bytes,
+            input_bytes: record.input_bytes,
+        }
+    }
+}
+
+/// `GET /sessions`: one's own, or everyone's for an admin.
+pub(super) async fn list(
+    Caller(operator): Caller,
+    State(sessions): State<Arc<Sessions>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<SessionList>, Problem> {
+    let records = sessions.list(&operator, !query.all).await.map_err(|error| problem::store_problem(&error))?;
+    Ok(Json(SessionList { sessions: records.into_iter().map(SessionView::from).collect() }))
+}
+
+/// `GET /sessions/{sid}`
+pub(super) async fn show(
+    Caller(operator): Caller,
+    State(sessions): State<Arc<Sessions>>,
+    Path(id): Path<String>,
+) -> Result<Json<SessionView>, Problem> {
+    let found = sessions.find(&operator, session_id(&id)?).await.map_err(|error| problem::store_problem(&error))?;
+    found.map(|record| Json(record.into())).ok_or_else(Problem::not_found)
+}
+
+/// `DELETE /sessions/{sid}`: the process that serves it ends it within seconds.
+pub(super) async fn kill(
+    Caller(operator): Caller,
+    State(sessions): State<Arc<Sessions>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let killed = sessions.kill(&operator, session_id(&id)?).await;
+    killed.map_err(|error| problem::registry_problem(&error))?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// What is no id is the id of nothing.
+fn session_id(text: &str) -> Result<SessionId, Problem> {
+    Uuid::try_parse(text).map(SessionId).map_err(|_malformed| Problem::not_found())
+}

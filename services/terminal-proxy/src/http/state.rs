@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use common::chassis::rate_limit::FailureLimiter;
+use common::chassis::shutdown::Shutdown;
+use common::domain::DeviceDirectory;
+
+use super::doors::Doors;
+use super::ui::Page;
+use crate::access::Access;
+use crate::doctor::Doctor;
+use crate::session::Sessions;
+use crate::terminals::Terminals;
+
+/// Everything that handlers are made of; each takes its part as `State<Arc<…>>`.
+#[derive(Clone)]
+pub(crate) struct AppState {
+    pub(crate) access: Arc<Access>,
+    pub(crate) terminals: Arc<Terminals>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) doctor: Arc<Doctor>,
+    pub(crate) directory: Arc<dyn DeviceDirectory>,
+    pub(crate) doors: Arc<Doors>,
+    pub(crate) page: Arc<Page>,
+    pub(crate) failures: Arc<FailureLimiter>,
+    pub(crate) shutdown: Shutdown,
+}
+
+macro_rules! part {
+    ($field:ident: $type:ty) => {
+        impl FromRef<AppState> for $type {
+            fn from_ref(state: &AppState) -> Self {
+                state.$field.clone()
+            }
+        }
+    };
+}
+
+part!(access: Arc<Access>);
+part!(terminals: Arc<Terminals>);
+part!(sessions: Arc<Sessions>);
+part!(doctor: Arc<Doctor>);
+part!(directory: Arc<dyn DeviceDirectory>);
+part!(doors: Arc<Doors>);
+part!(page: Arc<Page>);
+part!(shutdown: Shutdown);

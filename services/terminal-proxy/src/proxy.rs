@@ -1,0 +1,162 @@
+//! The composition: which use case gets which port.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use common::chassis::client_address::TrustedProxies;
+use common::chassis::layers::{self, Layers};
+use common::chassis::metrics::HttpMetrics;
+use common::chassis::rate_limit::FailureLimiter;
+use common::chassis::shutdown::Shutdown;
+use common::chassis::token::TokenVerifier;
+use common::chassis::{health, server};
+use common::domain::{Clock, StoreError, VpnNetwork};
+use prometheus_client::registry::Registry;
+use tracing::info;
+
+use crate::access::Access;
+use crate::config::Limits;
+use crate::doctor::Doctor;
+use crate::http::{self, AppState, Page};
+use crate::origin::WebOrigin;
+use crate::ports::{DeviceDialer, Storage};
+use crate::session::Sessions;
+use crate::terminals::Terminals;
+use crate::upstream::{TtydSettings, Upstream};
+
+/// The name of the service, in health answers, metrics and logs.
+const SERVICE: &str = "terminal-proxy";
+
+/// What the service needs from whoever starts it.
+pub struct Parts {
+    /// The database; `Storage::from(store)`.
+    pub storage: Storage,
+    /// Who tells who an operator is.
+    pub verifier: Arc<TokenVerifier>,
+    /// The way to devices.
+    pub dialer: Arc<dyn DeviceDialer>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The owner of every task.
+    pub shutdown: Shutdown,
+    /// The rest.
+    pub settings: Settings,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Parts").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What can be chosen.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name of this process in session records, unlike any other process's.
+    pub instance: String,
+    /// The issuer's address as browsers reach it.
+    pub issuer: String,
+    /// The client that the page logs in as.
+    pub client_id: String,
+    /// The origins of the pages that may open terminals, the service's own included.
+    pub allowed_origins: Vec<WebOrigin>,
+    /// What `Host` may say; none for anything.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Who may show the page in a frame: the value of the CSP directive.
+    pub frame_ancestors: String,
+    /// Whether an access token may come in the query.
+    pub allow_query_token: bool,
+    /// The address range of the device network.
+    pub network: VpnNetwork,
+    /// How to speak to ttyd on devices.
+    pub ttyd: TtydSettings,
+    /// What a session and the whole process may cost.
+    pub limits: Limits,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
+}
+
+/// The service, ready to be started and served. Nothing runs before [`TerminalProxy::start`].
+pub struct TerminalProxy {
+    state: AppState,
+    registry: Arc<Registry>,
+    metrics: HttpMetrics,
+    storage: Storage,
+    trusted_proxies: TrustedProxies,
+}
+
+impl fmt::Debug for TerminalProxy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("TerminalProxy").finish_non_exhaustive()
+    }
+}
+
+impl TerminalProxy {
+    /// Puts the service together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { storage, verifier, dialer, clock, shutdown, settings } = parts;
+        let mut registry = Registry::default();
+        let metrics = HttpMetrics::register(&mut registry, SERVICE, env!("CARGO_PKG_VERSION"));
+        let limits = &settings.limits;
+        let access =
+            Access::new(verifier, Arc::clone(&storage.directory), Arc::clone(&storage.tickets), Arc::clone(&clock), limits);
+        let access = Arc::new(access);
+        let sessions = Sessions::new(
+            Arc::clone(&storage.ledger),
+            Arc::clone(&clock),
+            shutdown.token(),
+            (settings.instance.clone(), limits.clone()),
+            &mut registry,
+        );
+        let upstream = || Upstream::new(Arc::clone(&dialer), settings.ttyd.clone());
+        let terminals = Terminals::new(Arc::clone(&access), settings.network, Arc::clone(&sessions), upstream());
+        let doctor = Doctor::new(Arc::clone(&storage.directory), Arc::clone(&clock), settings.network, upstream());
+        let page = Page::new(&settings.issuer, &settings.client_id, &settings.frame_ancestors, clock);
+        let state = AppState {
+            access,
+            terminals: Arc::new(terminals),
+            sessions,
+            doctor: Arc::new(doctor),
+            directory: Arc::clone(&storage.directory),
+            failures: Arc::new(FailureLimiter::new(limits.max_failures_per_minute, Duration::from_mins(1))),
+            doors: Arc::new(http::Doors {
+                origins: settings.allowed_origins,
+                hosts: settings.allowed_hosts,
+                allow_query_token: settings.allow_query_token,
+            }),
+            page: Arc::new(page),
+            shutdown,
+        };
+        Self { state, registry: Arc::new(registry), metrics, storage, trusted_proxies: settings.trusted_proxies }
+    }
+
+    /// Closes the records of sessions that a former life of this process left open, and watches over the new
+    /// ones from now on.
+    pub async fn start(&self) -> Result<(), StoreError> {
+        let orphans = self.state.sessions.close_orphans().await?;
+        if orphans > 0 {
+            info!(sessions = orphans, "Closed {orphans} sessions of a process that did not end well");
+        }
+        drop(self.state.shutdown.spawn(Arc::clone(&self.state.sessions).watch()));
+        Ok(())
+    }
+
+    /// Returns the whole HTTP interface.
+    pub fn router(&self) -> Router {
+        let probes = vec![Arc::clone(&self.storage.probe)];
+        let health = health::router(SERVICE, probes, Arc::clone(&self.registry));
+        let layers = Layers {
+            limits: layers::Limits::default(),
+            metrics: self.metrics.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+        };
+        layers::standard(http::router(self.state.clone()).merge(health), layers)
+    }
+
+    /// Returns how a listener of the service is served, without TLS.
+    pub fn server_options(&self) -> server::Options {
+        server::Options::new(&self.metrics)
+    }
+}

@@ -1,0 +1,282 @@
+//! The stage.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::chassis::client_address::TrustedProxies;
+use common::chassis::http_client::{self, HttpClientOptions};
+use common::chassis::server;
+use common::chassis::shutdown::Shutdown;
+use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, TokenVerifier};
+use common::domain::{
+    Actor, Application, Clock, DeviceId, DeviceRegistry, Digest, EnrollmentTokens, GroupName, IdPattern,
+    IssuedCertificate, ManualClock, NewEnrollmentToken, SessionLedger, SessionRecord, Timestamp, TokenPurpose,
+    VpnNetwork, WireguardPrivateKey,
+};
+use common::store::{Store, StoreOptions};
+use fakes::issuer::{FakeIssuer, FakeIssuerOptions};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::Value;
+use terminal_proxy::ports::Storage;
+use terminal_proxy::{Limits, Parts, Settings, TerminalProxy, TtydSettings};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::ttyd::TestDevice;
+
+/// The page's own origin.
+pub(crate) const ORIGIN: &str = "https://fleet.example.com";
+
+/// Headers that make a request an upgrade.
+pub(crate) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+pub(crate) struct World {
+    pub(crate) issuer: FakeIssuer,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Store,
+    pub(crate) device: Arc<TestDevice>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) address: SocketAddr,
+}
+
+/// An answer that is no upgrade.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// Status and slug of a refusal.
+    pub(crate) fn problem(&self) -> (u16, String) {
+        let kind = self.json()["type"].as_str().unwrap().to_owned();
+        (self.status, kind.strip_prefix("urn:iot-bridge:problem:").unwrap().to_owned())
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+/// An open terminal in a browser.
+pub(crate) struct Terminal {
+    pub(crate) socket: WebSocketStream<TcpStream>,
+    pub(crate) protocol: Option<String>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Builds the world with changed settings; two devices of the fleet `default` are in service.
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_unix_timestamp(1_790_000_000).unwrap()));
+        let issuer = FakeIssuer::start_with(FakeIssuerOptions { clock: clock.clone(), ..FakeIssuerOptions::default() }).await;
+        let store = Store::open("sqlite::memory:", StoreOptions::new("test"), clock.clone()).await.unwrap();
+        let device = TestDevice::start().await;
+        let shutdown = Shutdown::new();
+        let mut settings = settings(&issuer);
+        change(&mut settings);
+        store.ensure_pool(&settings.network).await.unwrap();
+        let proxy = TerminalProxy::new(Parts {
+            storage: Storage::from(store.clone()),
+            verifier: verifier(&issuer, clock.clone()),
+            dialer: device.clone(),
+            clock: clock.clone(),
+            shutdown: shutdown.clone(),
+            settings,
+        });
+        proxy.start().await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        server::serve(listener, proxy.router(), proxy.server_options(), &shutdown);
+        let world = Self { issuer, clock, store, device, shutdown, address };
+        world.enroll("pump-1").await;
+        world.enroll("pump-2").await;
+        world
+    }
+
+    pub(crate) fn token(&self, person: &str) -> String {
+        self.issuer.token_for(person)
+    }
+
+    /// Sends one request as it is written here.
+    pub(crate) async fn send(&self, request_line: &str, headers: &str, body: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let host = if headers.contains("Host: ") { "" } else { "Host: fleet.example.com\r\n" };
+        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let close = if headers.contains("Connection: ") { "" } else { "Connection: close\r\n" };
+        let request = format!("{request_line}\r\n{host}{length}{close}{headers}\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// Tries to open a terminal and is refused.
+    pub(crate) async fn refused(&self, target: &str, headers: &str) -> Answer {
+        self.send(&format!("GET {target} HTTP/1.1"), &format!("{UPGRADE}{headers}"), "").await
+    }
+
+    pub(crate) async fn get(&self, target: &str, token: &str) -> Answer {
+        self.send(&format!("GET {target} HTTP/1.1"), &bearer(token), "").await
+    }
+
+    pub(crate) async fn ask_for_ticket(&self, device: &str, token: &str, headers: &str) -> Answer {
+        let headers = format!("{}Content-Type: application/json\r\n{headers}", bearer(token));
+        let body = format!(r#"{{"device_id":"{device}"}}"#);
+        self.send("POST /terminal/tickets HTTP/1.1", &headers, &body).await
+    }
+
+    /// Opens a terminal.
+    pub(crate) async fn open(&self, target: &str, headers: &[(&'static str, &str)]) -> Terminal {
+        let mut request = format!("ws://fleet.example.com{target}").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (socket, response) = client_async(request, stream).await.unwrap();
+        let protocol = response.headers().get("sec-websocket-protocol").map(|value| value.to_str().unwrap().to_owned());
+        Terminal { socket, protocol }
+    }
+
+    /// Opens a terminal as the operator, and waits for its prompt.
+    pub(crate) async fn opened(&self, device: &str) -> Terminal {
+        let authorization = format!("Bearer {}", self.token("operator"));
+        let mut terminal = self.open(&format!("/terminal/{device}"), &[("authorization", &authorization)]).await;
+        terminal.say(r#"{"AuthToken":"","columns":100,"rows":30}"#).await;
+        terminal.hear("0$ ").await;
+        terminal
+    }
+
+    /// The newest session.
+    pub(crate) async fn session(&self) -> SessionRecord {
+        self.store.sessions(None, false).await.unwrap().remove(0)
+    }
+
+    /// Waits for the end of the newest session and returns why it ended.
+    pub(crate) async fn session_end(&self) -> String {
+        for _ in 0..500 {
+            if let Some(reason) = self.session().await.reason {
+                return reason;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the session has no end on record");
+    }
+
+    async fn enroll(&self, name: &str) {
+        let id = DeviceId::parse(name).unwrap();
+        let secret_hash = Digest::of(name.as_bytes());
+        let token = NewEnrollmentToken {
+            secret_hash,
+            purpose: TokenPurpose::Enroll,
+            id_pattern: IdPattern::parse(name).unwrap(),
+            group: GroupName::default(),
+            quota: 1,
+            expires_at: self.clock.now() + Duration::from_hours(1),
+        };
+        self.store.create_token(&token, &Actor::Console).await.unwrap();
+        let csr_der = name.as_bytes().to_vec();
+        let application = Application {
+            csr_digest: Digest::of(&csr_der),
+            key_digest: Digest::of(name.as_bytes()),
+            csr_der,
+            wireguard_key: WireguardPrivateKey::generate().public_key(),
+            wireguard_key_is_ours: false,
+            device_type: Some("pump".to_owned()),
+            display_name: None,
+        };
+        let admission = self.store.admit(&id, &secret_hash, &application).await.unwrap();
+        let issued = IssuedCertificate {
+            serial: Digest::of(name.as_bytes()).to_string(),
+            leaf_pem: String::new(),
+            ca_chain_pem: String::new(),
+            intermediates: 1,
+            not_before: self.clock.now(),
+            not_after: self.clock.now() + Duration::from_hours(24),
+        };
+        self.store.record_certificate(&admission.intent, &issued).await.unwrap();
+        self.store.mark_enrolled(&id, &[]).await.unwrap();
+    }
+}
+
+impl Terminal {
+    pub(crate) async fn say(&mut self, message: &str) {
+        self.socket.send(Message::Binary(Bytes::from(message.to_owned()))).await.unwrap();
+    }
+
+    /// Waits for this message of the device.
+    pub(crate) async fn hear(&mut self, expected: &str) {
+        loop {
+            let message = self.next().await;
+            if matches!(&message, Message::Binary(bytes) if bytes == expected.as_bytes()) {
+                return;
+            }
+            assert!(!message.is_close(), "closed with {message:?} before {expected:?}");
+        }
+    }
+
+    /// Waits for the Close; returns its code and reason.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(close) = self.next().await {
+                let close = close.unwrap();
+                return (close.code.into(), close.reason.as_str().to_owned());
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Message {
+        tokio::time::timeout(Duration::from_secs(10), self.socket.next()).await.unwrap().unwrap().unwrap()
+    }
+}
+
+pub(crate) fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+fn settings(issuer: &FakeIssuer) -> Settings {
+    Settings {
+        instance: "test".to_owned(),
+        issuer: issuer.url().to_owned(),
+        client_id: FakeIssuer::CLIENT_ID.to_owned(),
+        allowed_origins: vec![ORIGIN.parse().unwrap()],
+        allowed_hosts: Some(vec!["fleet.example.com".to_owned()]),
+        frame_ancestors: "'none'".to_owned(),
+        allow_query_token: true,
+        network: VpnNetwork::new("10.8.0.0/24".parse().unwrap(), None).unwrap(),
+        ttyd: TtydSettings {
+            port: 7681,
+            user_header: Some(HeaderName::from_static("x-remote-user")),
+            connect_timeout: Duration::from_millis(500),
+        },
+        limits: Limits::default(),
+        trusted_proxies: TrustedProxies::default(),
+    }
+}
+
+fn verifier(issuer: &FakeIssuer, clock: Arc<ManualClock>) -> Arc<TokenVerifier> {
+    let jwks = JwksSettings {
+        location: JwksLocation::Url(issuer.jwks_url().parse().unwrap()),
+        max_age: JwksSettings::DEFAULT_MAX_AGE,
+    };
+    let http = http_client::build(&HttpClientOptions::default()).unwrap();
+    let keys = Arc::new(JwksCache::new(jwks, http, clock.clone()));
+    Arc::new(TokenVerifier::new(issuer.rules("terminal-proxy"), keys, clock).unwrap())
+}
