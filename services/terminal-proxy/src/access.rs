@@ -1,6 +1,7 @@
 //! Who may open which device: the one function that every door to a shell asks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use base64::Engine as _;
@@ -11,7 +12,7 @@ use common::domain::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::config::Limits;
+use crate::ports::Storage;
 
 /// Random bytes of a ticket.
 const TICKET_BYTES: usize = 32;
@@ -62,18 +63,23 @@ pub(crate) struct Access {
     directory: Arc<dyn DeviceDirectory>,
     tickets: Arc<dyn TicketOffice>,
     clock: Arc<dyn Clock>,
-    ticket_lifetime: std::time::Duration,
+    ticket_lifetime: Duration,
 }
 
 impl Access {
     pub(crate) fn new(
         verifier: Arc<TokenVerifier>,
-        directory: Arc<dyn DeviceDirectory>,
-        tickets: Arc<dyn TicketOffice>,
+        storage: &Storage,
         clock: Arc<dyn Clock>,
-        limits: &Limits,
+        ticket_lifetime: Duration,
     ) -> Self {
-        Self { verifier, directory, tickets, clock, ticket_lifetime: limits.ticket_lifetime() }
+        Self {
+            verifier,
+            directory: Arc::clone(&storage.directory),
+            tickets: Arc::clone(&storage.tickets),
+            clock,
+            ticket_lifetime,
+        }
     }
 
     /// Says who holds a token.
@@ -107,7 +113,12 @@ impl Access {
         rand::fill(&mut bytes).expect("the operating system gives randomness");
         let secret = SecretString::from(URL_SAFE_NO_PAD.encode(bytes));
         let expires_at = self.clock.now() + self.ticket_lifetime;
-        let ticket = Ticket { operator, device_id: device.id, origin: origin.map(str::to_owned), expires_at };
+        let ticket = Ticket {
+            operator,
+            device_id: device.id,
+            origin: origin.map(str::to_owned),
+            expires_at,
+        };
         self.tickets.issue_ticket(&digest(&secret), &ticket).await?;
         Ok(IssuedTicket { secret, expires_at })
     }
@@ -119,7 +130,11 @@ impl Access {
         device_id: &DeviceId,
         origin: Option<&str>,
     ) -> Result<Operator, AccessError> {
-        let ticket = self.tickets.redeem_ticket(&digest(secret)).await?.ok_or(AccessError::InvalidTicket)?;
+        let ticket = self
+            .tickets
+            .redeem_ticket(&digest(secret))
+            .await?
+            .ok_or(AccessError::InvalidTicket)?;
         let now = self.clock.now();
         let is_for_this = ticket.device_id == *device_id && ticket.origin.as_deref() == origin;
         if is_for_this && now < ticket.expires_at && now < ticket.operator.expires_at {

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::chassis::config::ConfigError;
-use common::domain::SystemClock;
+use common::chassis::http_client::{self, HttpClientOptions};
+use common::chassis::token::{JwksCache, TokenVerifier};
+use common::domain::{Clock, SystemClock};
 use common::store::{Migrations, OpenError, Store, StoreOptions};
 use terminal_proxy::config::{Command, Config};
 
@@ -16,7 +18,7 @@ pub(crate) async fn run(command: Command, config: &Config) -> Result<ExitCode, B
         Command::Serve => {}
         Command::CheckConfig => {
             config.settings()?;
-            config.token_rules()?;
+            trust(config, Arc::new(SystemClock))?;
             say("The settings are good.")?;
         }
         Command::Migrate => {
@@ -26,6 +28,18 @@ pub(crate) async fn run(command: Command, config: &Config) -> Result<ExitCode, B
         Command::Fsck => return fsck(config).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds what believes access tokens; nothing is fetched yet.
+pub(crate) fn trust(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<JwksCache>, Arc<TokenVerifier>), Box<dyn Error>> {
+    let http = http_client::build(&HttpClientOptions::default())?;
+    let keys = Arc::new(JwksCache::new(config.jwks()?, http, Arc::clone(&clock)));
+    let verifier = TokenVerifier::new(config.token_rules()?, Arc::clone(&keys) as _, clock)
+        .map_err(|error| ConfigError::new(format!("The `OIDC_…` and `ROLE_…` settings are unsafe: {error}.")))?;
+    Ok((keys, Arc::new(verifier)))
 }
 
 /// Opens the database; what a person has to change first is said in one sentence.

@@ -6,14 +6,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::{Args, Parser, Subcommand};
 use common::chassis::config::{ConfigError, LogSettings, ProxySettings, TlsSettings, is_loopback};
-use common::chassis::token::{JwksLocation, RoleNames, TokenRules};
+use common::chassis::token::{JwksLocation, JwksSettings, RoleNames, TokenRules};
 use common::domain::VpnNetwork;
 use http::HeaderName;
 use ipnet::Ipv4Net;
 use url::Url;
 
 pub use self::limits::Limits;
-use crate::origin::WebOrigin;
+use crate::origin::{WebOrigin, WebOrigins, entries};
 use crate::{Settings, TtydSettings};
 
 /// Lets the people of a fleet open a shell on its devices, and nobody else.
@@ -27,7 +27,13 @@ pub struct Config {
     #[arg(long, env = "BIND", default_value = "127.0.0.1:8888", global = true)]
     pub bind: SocketAddr,
     /// The database, shared with iot-bridge-api: `postgres://…`. A SQLite file belongs to one process.
-    #[arg(long, env = "DATABASE_URL", default_value = "sqlite://iot-bridge.db", global = true)]
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        default_value = "sqlite:///var/lib/iot-bridge/bridge.db",
+        hide_env_values = true,
+        global = true
+    )]
     pub database_url: String,
     /// The name of this process in session and audit records; unlike any other process's.
     #[arg(long, env = "INSTANCE", default_value = "terminal-proxy", global = true)]
@@ -36,12 +42,12 @@ pub struct Config {
     #[arg(long, env = "PUBLIC_URL", default_value = "http://127.0.0.1:8888", global = true)]
     pub public_url: Url,
     /// Further origins of pages that may open terminals, separated by commas.
-    #[arg(long, env = "ALLOWED_ORIGINS", value_delimiter = ',', global = true)]
-    pub allowed_origins: Vec<WebOrigin>,
+    #[arg(long, env = "ALLOWED_ORIGINS", default_value = "", global = true)]
+    pub allowed_origins: WebOrigins,
     /// Further names that the service may be called by in `Host`, separated by commas, with the port when it
     /// is not the scheme's own. `*` accepts every name.
-    #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', global = true)]
-    pub allowed_hosts: Vec<String>,
+    #[arg(long, env = "ALLOWED_HOSTS", default_value = "", global = true)]
+    pub allowed_hosts: String,
     /// Which sites may show the page in a frame, in the words of the CSP directive `frame-ancestors`.
     #[arg(long, env = "FRAME_ANCESTORS", default_value = "'none'", global = true)]
     pub frame_ancestors: String,
@@ -132,7 +138,9 @@ impl Config {
             ));
         }
         if self.frame_ancestors.contains([';', ',']) || self.frame_ancestors.chars().any(char::is_control) {
-            return Err(ConfigError::new("`FRAME_ANCESTORS` is one list of sources, without `;` and `,`."));
+            return Err(ConfigError::new(
+                "`FRAME_ANCESTORS` is one list of sources, without `;` and `,`.",
+            ));
         }
         self.limits.check()?;
         let own = WebOrigin::of(&self.public_url).ok_or_else(|| {
@@ -143,7 +151,9 @@ impl Config {
             instance: self.instance.clone(),
             issuer: self.login.issuer()?.to_owned(),
             client_id: self.login.oidc_client_id.clone(),
-            allowed_origins: std::iter::once(own).chain(self.allowed_origins.iter().cloned()).collect(),
+            allowed_origins: std::iter::once(own)
+                .chain(self.allowed_origins.0.iter().cloned())
+                .collect(),
             allowed_hosts,
             frame_ancestors: self.frame_ancestors.clone(),
             allow_query_token: self.allow_query_token,
@@ -155,11 +165,12 @@ impl Config {
     }
 
     fn allowed_hosts(&self, own: &WebOrigin) -> Option<Vec<String>> {
-        if self.allowed_hosts.iter().any(|host| host == "*") {
+        let further: Vec<&str> = entries(&self.allowed_hosts).collect();
+        if further.contains(&"*") {
             return None;
         }
-        let further = self.allowed_hosts.iter().map(|host| host.to_ascii_lowercase());
-        Some(std::iter::once(own.authority().to_owned()).chain(further).collect())
+        let all = std::iter::once(own.authority()).chain(further);
+        Some(all.map(str::to_ascii_lowercase).collect())
     }
 
     /// Returns what a token has to say to be believed.
@@ -179,11 +190,17 @@ impl Config {
     }
 
     /// Returns where the issuer's keys are.
-    pub fn jwks_location(&self) -> Result<JwksLocation, ConfigError> {
-        match &self.login.oidc_jwks_url {
-            Some(url) => Ok(JwksLocation::Url(url.clone())),
-            None => Ok(JwksLocation::Discovery { issuer: self.login.issuer()?.to_owned() }),
-        }
+    pub fn jwks(&self) -> Result<JwksSettings, ConfigError> {
+        let location = match &self.login.oidc_jwks_url {
+            Some(url) => JwksLocation::Url(url.clone()),
+            None => JwksLocation::Discovery {
+                issuer: self.login.issuer()?.to_owned(),
+            },
+        };
+        Ok(JwksSettings {
+            location,
+            max_age: JwksSettings::DEFAULT_MAX_AGE,
+        })
     }
 }
 
@@ -202,7 +219,9 @@ impl LoginSettings {
         if url.scheme() == "https" || (url.scheme() == "http" && is_local) {
             Ok(issuer)
         } else {
-            Err(ConfigError::new("`OIDC_ISSUER` has to be an `https://` address; logins over plain HTTP can be stolen."))
+            Err(ConfigError::new(
+                "`OIDC_ISSUER` has to be an `https://` address; logins over plain HTTP can be stolen.",
+            ))
         }
     }
 }
@@ -217,11 +236,16 @@ impl NetworkSettings {
         let name = self.ttyd_user_header.as_str();
         let user_header = match name {
             "" => None,
-            name => Some(HeaderName::from_bytes(name.as_bytes()).map_err(|_invalid| {
-                ConfigError::new("`TTYD_USER_HEADER` is not the name of an HTTP header.")
-            })?),
+            name => Some(
+                HeaderName::from_bytes(name.as_bytes())
+                    .map_err(|_invalid| ConfigError::new("`TTYD_USER_HEADER` is not the name of an HTTP header."))?,
+            ),
         };
-        Ok(TtydSettings { port: self.ttyd_port, user_header, connect_timeout: limits.connect_timeout() })
+        Ok(TtydSettings {
+            port: self.ttyd_port,
+            user_header,
+            connect_timeout: limits.connect_timeout(),
+        })
     }
 }
 
@@ -232,14 +256,19 @@ mod tests {
     const ISSUER: &str = "--oidc-issuer=https://login.example.com/realms/fleet";
 
     fn settings(arguments: &[&str]) -> Result<Settings, ConfigError> {
-        Config::try_parse_from(["terminal-proxy"].iter().chain(arguments)).unwrap().settings()
+        Config::try_parse_from(["terminal-proxy"].iter().chain(arguments))
+            .unwrap()
+            .settings()
     }
 
     #[test]
     fn the_defaults_and_an_issuer_are_enough() {
         let settings = settings(&[ISSUER]).unwrap();
 
-        assert_eq!(settings.allowed_hosts.as_deref(), Some(&["127.0.0.1:8888".to_owned()][..]));
+        assert_eq!(
+            settings.allowed_hosts.as_deref(),
+            Some(&["127.0.0.1:8888".to_owned()][..])
+        );
         assert_eq!(settings.ttyd.port, 7681);
         assert!(settings.allow_query_token);
     }

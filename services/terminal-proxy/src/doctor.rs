@@ -8,6 +8,7 @@ use common::domain::{
 };
 use serde::Serialize;
 
+use crate::ports::Storage;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// A handshake is older than this only when the tunnel is down.
@@ -26,11 +27,19 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     fn new(check: &'static str, ok: bool, detail: impl Into<String>) -> Self {
-        Self { check, ok: Some(ok), detail: detail.into() }
+        Self {
+            check,
+            ok: Some(ok),
+            detail: detail.into(),
+        }
     }
 
     fn unknown(check: &'static str, detail: &str) -> Self {
-        Self { check, ok: None, detail: detail.to_owned() }
+        Self {
+            check,
+            ok: None,
+            detail: detail.to_owned(),
+        }
     }
 }
 
@@ -39,73 +48,118 @@ pub(crate) struct Doctor {
     directory: Arc<dyn DeviceDirectory>,
     clock: Arc<dyn Clock>,
     network: VpnNetwork,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
 }
 
 impl Doctor {
-    pub(crate) fn new(
-        directory: Arc<dyn DeviceDirectory>,
-        clock: Arc<dyn Clock>,
-        network: VpnNetwork,
-        upstream: Upstream,
-    ) -> Self {
-        Self { directory, clock, network, upstream }
+    pub(crate) fn new(storage: &Storage, clock: Arc<dyn Clock>, network: VpnNetwork, upstream: Arc<Upstream>) -> Self {
+        Self {
+            directory: Arc::clone(&storage.directory),
+            clock,
+            network,
+            upstream,
+        }
     }
 
     /// Examines a device that the person may see; none when there is no such device for them. Only who may
     /// open the device makes us knock at it; no process is started there.
     pub(crate) async fn examine(&self, operator: &Operator, id: &DeviceId) -> Result<Option<Vec<Verdict>>, StoreError> {
-        let view = self.directory.view(id).await?.filter(|view| operator.may_see(&view.device));
+        let view = self
+            .directory
+            .view(id)
+            .await?
+            .filter(|view| operator.may_see(&view.device));
         let Some(view) = view else {
             return Ok(None);
         };
-        let mut chain = vec![policy(operator), device(&view), self.certificate(&view), self.handshake(&view)];
+        let mut chain = vec![
+            policy(operator),
+            device(&view),
+            self.certificate(&view),
+            self.handshake(&view),
+        ];
         chain.extend(self.knock(operator, &view).await);
         Ok(Some(chain))
     }
 
     fn certificate(&self, view: &DeviceView) -> Verdict {
-        let active = view.certificate.as_ref().filter(|record| record.state == CertificateState::Active);
+        let active = view
+            .certificate
+            .as_ref()
+            .filter(|record| record.state == CertificateState::Active);
         match active.and_then(|record| record.issued.as_ref()) {
-            None => Verdict::new("certificate", false, "The device has no certificate in use; it has to enroll."),
+            None => Verdict::new(
+                "certificate",
+                false,
+                "The device has no certificate in use; it has to enroll.",
+            ),
             Some(issued) if issued.not_after < self.clock.now() => {
                 let when = rfc3339(issued.not_after);
-                Verdict::new("certificate", false, format!("The certificate ended at {when}; the device has to come back with a return ticket."))
+                Verdict::new(
+                    "certificate",
+                    false,
+                    format!("The certificate ended at {when}; the device has to come back with a return ticket."),
+                )
             }
-            Some(issued) => Verdict::new("certificate", true, format!("Valid until {}.", rfc3339(issued.not_after))),
+            Some(issued) => Verdict::new(
+                "certificate",
+                true,
+                format!("Valid until {}.", rfc3339(issued.not_after)),
+            ),
         }
     }
 
     fn handshake(&self, view: &DeviceView) -> Verdict {
         let last = view.live.as_ref().and_then(|live| live.last_handshake_at);
         let Some(last) = last else {
-            return Verdict::new("handshake", false, "The device's tunnel has not been seen since the hub knows it; check the device's network and its WireGuard settings.");
+            return Verdict::new(
+                "handshake",
+                false,
+                "The device's tunnel has not been seen since the hub knows it; check the device's network and its WireGuard settings.",
+            );
         };
         let age = (self.clock.now() - last).whole_seconds();
         if age <= FRESH_HANDSHAKE_SECONDS {
-            Verdict::new("handshake", true, format!("The tunnel's last handshake was {age} s ago."))
+            Verdict::new(
+                "handshake",
+                true,
+                format!("The tunnel's last handshake was {age} s ago."),
+            )
         } else {
-            Verdict::new("handshake", false, format!("The tunnel's last handshake was {age} s ago; the device has no power or no network."))
+            Verdict::new(
+                "handshake",
+                false,
+                format!("The tunnel's last handshake was {age} s ago; the device has no power or no network."),
+            )
         }
     }
 
     async fn knock(&self, operator: &Operator, view: &DeviceView) -> [Verdict; 2] {
-        let address = view.device.address.and_then(|address| self.network.device_address(address));
+        let address = view
+            .device
+            .address
+            .and_then(|address| self.network.device_address(address));
         let Some(address) = address.filter(|_| operator.may_open(&view.device)) else {
             let reason = "Not tried: you may not open this device, or it has no address in the device network.";
             return [Verdict::unknown("tcp", reason), Verdict::unknown("ttyd", reason)];
         };
         let tcp = |ok, detail: String| Verdict::new("tcp", ok, detail);
         match self.upstream.connect(address, operator).await {
-            Ok(_connection) => {
-                [tcp(true, "The terminal port answers.".to_owned()), Verdict::new("ttyd", true, "ttyd is ready.")]
-            }
-            Err(UpstreamError::Dial(error)) => {
-                [tcp(false, format!("The terminal port cannot be reached: {error}.")), Verdict::unknown("ttyd", "Not tried.")]
-            }
+            Ok(_connection) => [
+                tcp(true, "The terminal port answers.".to_owned()),
+                Verdict::new("ttyd", true, "ttyd is ready."),
+            ],
+            Err(UpstreamError::Dial(error)) => [
+                tcp(false, format!("The terminal port cannot be reached: {error}.")),
+                Verdict::unknown("ttyd", "Not tried."),
+            ],
             Err(UpstreamError::BadAnswer(error)) => {
-                let detail = format!("It is no willing ttyd: {error}. Check its options on the device (-W, -H, no -c).");
-                [tcp(true, "The terminal port answers.".to_owned()), Verdict::new("ttyd", false, detail)]
+                let detail =
+                    format!("It is no willing ttyd: {error}. Check its options on the device (-W, -H, no -c).");
+                [
+                    tcp(true, "The terminal port answers.".to_owned()),
+                    Verdict::new("ttyd", false, detail),
+                ]
             }
         }
     }
@@ -113,9 +167,17 @@ impl Doctor {
 
 fn policy(operator: &Operator) -> Verdict {
     if operator.role >= Role::Operator {
-        Verdict::new("policy", true, "Your role and your groups let you open this device while it is in service.")
+        Verdict::new(
+            "policy",
+            true,
+            "Your role and your groups let you open this device while it is in service.",
+        )
     } else {
-        Verdict::new("policy", false, "Your role lets you see this device and not open it; ask for the operator role.")
+        Verdict::new(
+            "policy",
+            false,
+            "Your role lets you see this device and not open it; ask for the operator role.",
+        )
     }
 }
 
@@ -123,7 +185,11 @@ fn device(view: &DeviceView) -> Verdict {
     match view.device.state {
         DeviceState::Enrolled => Verdict::new("device", true, "The device is in service."),
         DeviceState::Admitted => Verdict::new("device", false, "The device's enrollment is not complete."),
-        DeviceState::Quarantined => Verdict::new("device", false, "The device is in quarantine; an administrator can release it."),
+        DeviceState::Quarantined => Verdict::new(
+            "device",
+            false,
+            "The device is in quarantine; an administrator can release it.",
+        ),
         DeviceState::Retired => Verdict::new("device", false, "The device was decommissioned."),
     }
 }

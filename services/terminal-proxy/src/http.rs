@@ -15,9 +15,9 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+pub(crate) use self::doors::Doors;
 pub use self::problem::PROBLEMS;
 pub(crate) use self::state::AppState;
-pub(crate) use self::doors::Doors;
 pub(crate) use self::ui::Page;
 
 /// Each handler that is not for anyone takes the caller as its first argument.

@@ -23,6 +23,6 @@ mod websocket_key;
 
 pub use config::Limits;
 pub use http::PROBLEMS;
-pub use origin::{InvalidOrigin, WebOrigin};
+pub use origin::{InvalidOrigin, WebOrigin, WebOrigins};
 pub use proxy::{Parts, Settings, TerminalProxy};
 pub use upstream::TtydSettings;

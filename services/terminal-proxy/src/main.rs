@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::chassis::config::{self as chassis_config, ConfigError, listen};
-use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::server::{self, Tls};
 use common::chassis::shutdown::Shutdown;
-use common::chassis::token::{JwksCache, JwksSettings, TokenVerifier};
 use common::chassis::{problem::error_chain, telemetry};
 use common::domain::{Clock, SystemClock};
 use common::store::{Migrations, Store};
@@ -33,7 +31,7 @@ async fn main() -> ExitCode {
         return ConfigError::new(format!("The log cannot be written: {error}.")).report();
     }
     let result = match config.command {
-        None | Some(Command::Serve) => serve(config).await.map(|()| ExitCode::SUCCESS),
+        None | Some(Command::Serve) => serve(config).await,
         Some(command) => commands::run(command, &config).await,
     };
     result.unwrap_or_else(|error| match error.downcast::<ConfigError>() {
@@ -45,10 +43,10 @@ async fn main() -> ExitCode {
     })
 }
 
-async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
-    let (clock, shutdown) = (Arc::new(SystemClock), Shutdown::new());
+async fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {
+    let shutdown = Shutdown::new();
     shutdown.on_signals()?;
-    let (proxy, store) = compose(&config, clock, &shutdown).await?;
+    let (proxy, store) = compose(&config, &shutdown).await?;
     proxy.start().await?;
     let mut options = proxy.server_options();
     if let Some(files) = config.tls.files()? {
@@ -59,21 +57,22 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     shutdown.token().cancelled().await;
     shutdown.finish(DRAIN_DEADLINE).await;
     store.close().await;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn compose(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-    shutdown: &Shutdown,
-) -> Result<(TerminalProxy, Store), Box<dyn Error>> {
-    let (settings, rules) = (config.settings()?, config.token_rules()?);
-    let jwks = JwksSettings { location: config.jwks_location()?, max_age: JwksSettings::DEFAULT_MAX_AGE };
-    let keys = JwksCache::new(jwks, http_client::build(&HttpClientOptions::default())?, Arc::clone(&clock));
-    let keys = Arc::new(keys);
-    drop(shutdown.spawn(Arc::clone(&keys).refresh_task(shutdown.token())));
-    let verifier = Arc::new(TokenVerifier::new(rules, keys, Arc::clone(&clock))?);
+async fn compose(config: &Config, shutdown: &Shutdown) -> Result<(TerminalProxy, Store), Box<dyn Error>> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let settings = config.settings()?;
+    let (keys, verifier) = commands::trust(config, clock.clone())?;
+    drop(shutdown.spawn(keys.refresh_task(shutdown.token())));
     let store = commands::open_store(config, Migrations::Refuse).await?;
-    let (storage, dialer, shutdown) = (Storage::from(store.clone()), Arc::new(SocketNetwork), shutdown.clone());
-    Ok((TerminalProxy::new(Parts { storage, verifier, dialer, clock, shutdown, settings }), store))
+    let proxy = TerminalProxy::new(Parts {
+        storage: Storage::from(store.clone()),
+        verifier,
+        dialer: Arc::new(SocketNetwork),
+        clock,
+        shutdown: shutdown.clone(),
+        settings,
+    });
+    Ok((proxy, store))
 }

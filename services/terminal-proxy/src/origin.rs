@@ -24,9 +24,10 @@ impl WebOrigin {
         let is_web = matches!(url.scheme(), "http" | "https");
         let has_user = !url.username().is_empty() || url.password().is_some();
         match url.origin() {
-            Origin::Tuple(scheme, _, _) if is_web && !has_user => {
-                Some(Self { text: url.origin().ascii_serialization(), scheme_bytes: scheme.len() })
-            }
+            Origin::Tuple(scheme, _, _) if is_web && !has_user => Some(Self {
+                text: url.origin().ascii_serialization(),
+                scheme_bytes: scheme.len(),
+            }),
             Origin::Tuple(..) | Origin::Opaque(_) => None,
         }
     }
@@ -48,8 +49,32 @@ impl FromStr for WebOrigin {
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         let url = Url::parse(text).map_err(|_malformed| InvalidOrigin)?;
         let origin = Self::of(&url).ok_or(InvalidOrigin)?;
-        if text.trim_end_matches('/').eq_ignore_ascii_case(&origin.text) { Ok(origin) } else { Err(InvalidOrigin) }
+        if text.trim_end_matches('/').eq_ignore_ascii_case(&origin.text) {
+            Ok(origin)
+        } else {
+            Err(InvalidOrigin)
+        }
     }
+}
+
+/// A list of origins, separated by commas; nothing is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebOrigins(pub Vec<WebOrigin>);
+
+impl FromStr for WebOrigins {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        entries(text)
+            .map(WebOrigin::from_str)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// The entries of a list that is separated by commas.
+pub(crate) fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty())
 }
 
 impl fmt::Display for WebOrigin {
@@ -84,10 +109,28 @@ mod tests {
     }
 
     #[test]
+    fn a_list_may_be_empty() {
+        assert_eq!("".parse::<WebOrigins>().unwrap().0, []);
+        assert_eq!("http://a, http://b:81".parse::<WebOrigins>().unwrap().0.len(), 2);
+        assert_eq!("http://a,b".parse::<WebOrigins>(), Err(InvalidOrigin));
+    }
+
+    #[test]
     fn what_is_more_or_less_than_an_origin_is_refused() {
-        for text in ["", "null", "*", "app.example.com", "https://app.example.com/path", "ftp://a", "https://a:b@c"] {
+        for text in [
+            "",
+            "null",
+            "*",
+            "app.example.com",
+            "https://app.example.com/path",
+            "ftp://a",
+            "https://a:b@c",
+        ] {
             assert_eq!(text.parse::<WebOrigin>(), Err(InvalidOrigin), "{text}");
         }
-        assert_eq!("http://127.0.0.1:8888".parse::<WebOrigin>().unwrap().authority(), "127.0.0.1:8888");
+        assert_eq!(
+            "http://127.0.0.1:8888".parse::<WebOrigin>().unwrap().authority(),
+            "127.0.0.1:8888"
+        );
     }
 }

@@ -19,7 +19,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> DeviceStream for T {}
 #[async_trait]
 pub trait DeviceDialer: Send + Sync + 'static {
     /// Connects to a port of a device before the deadline.
-    async fn dial(&self, address: VpnAddress, port: u16, deadline: Instant) -> Result<Box<dyn DeviceStream>, DialError>;
+    async fn dial(&self, address: VpnAddress, port: u16, deadline: Instant)
+    -> Result<Box<dyn DeviceStream>, DialError>;
 }
 
 /// Why a device could not be reached.

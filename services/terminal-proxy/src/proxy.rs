@@ -22,7 +22,7 @@ use crate::doctor::Doctor;
 use crate::http::{self, AppState, Page};
 use crate::origin::WebOrigin;
 use crate::ports::{DeviceDialer, Storage};
-use crate::session::Sessions;
+use crate::session::{SessionRules, Sessions};
 use crate::terminals::Terminals;
 use crate::upstream::{TtydSettings, Upstream};
 
@@ -47,7 +47,10 @@ pub struct Parts {
 
 impl fmt::Debug for Parts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Parts").field("settings", &self.settings).finish_non_exhaustive()
+        formatter
+            .debug_struct("Parts")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,23 +99,34 @@ impl fmt::Debug for TerminalProxy {
 impl TerminalProxy {
     /// Puts the service together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { storage, verifier, dialer, clock, shutdown, settings } = parts;
+        let (storage, clock, settings) = (parts.storage, parts.clock, parts.settings);
         let mut registry = Registry::default();
         let metrics = HttpMetrics::register(&mut registry, SERVICE, env!("CARGO_PKG_VERSION"));
         let limits = &settings.limits;
-        let access =
-            Access::new(verifier, Arc::clone(&storage.directory), Arc::clone(&storage.tickets), Arc::clone(&clock), limits);
-        let access = Arc::new(access);
+        let access = Arc::new(Access::new(
+            parts.verifier,
+            &storage,
+            Arc::clone(&clock),
+            limits.ticket_lifetime(),
+        ));
         let sessions = Sessions::new(
             Arc::clone(&storage.ledger),
             Arc::clone(&clock),
-            shutdown.token(),
-            (settings.instance.clone(), limits.clone()),
+            SessionRules {
+                instance: settings.instance.clone(),
+                limits: limits.clone(),
+                drain: parts.shutdown.token(),
+            },
             &mut registry,
         );
-        let upstream = || Upstream::new(Arc::clone(&dialer), settings.ttyd.clone());
-        let terminals = Terminals::new(Arc::clone(&access), settings.network, Arc::clone(&sessions), upstream());
-        let doctor = Doctor::new(Arc::clone(&storage.directory), Arc::clone(&clock), settings.network, upstream());
+        let upstream = Arc::new(Upstream::new(parts.dialer, settings.ttyd));
+        let terminals = Terminals::new(
+            Arc::clone(&access),
+            settings.network,
+            Arc::clone(&sessions),
+            Arc::clone(&upstream),
+        );
+        let doctor = Doctor::new(&storage, Arc::clone(&clock), settings.network, upstream);
         let page = Page::new(&settings.issuer, &settings.client_id, &settings.frame_ancestors, clock);
         let state = AppState {
             access,
@@ -120,16 +134,25 @@ impl TerminalProxy {
             sessions,
             doctor: Arc::new(doctor),
             directory: Arc::clone(&storage.directory),
-            failures: Arc::new(FailureLimiter::new(limits.max_failures_per_minute, Duration::from_mins(1))),
+            failures: Arc::new(FailureLimiter::new(
+                limits.max_failures_per_minute,
+                Duration::from_mins(1),
+            )),
             doors: Arc::new(http::Doors {
                 origins: settings.allowed_origins,
                 hosts: settings.allowed_hosts,
                 allow_query_token: settings.allow_query_token,
             }),
             page: Arc::new(page),
-            shutdown,
+            shutdown: parts.shutdown,
         };
-        Self { state, registry: Arc::new(registry), metrics, storage, trusted_proxies: settings.trusted_proxies }
+        Self {
+            state,
+            registry: Arc::new(registry),
+            metrics,
+            storage,
+            trusted_proxies: settings.trusted_proxies,
+        }
     }
 
     /// Closes the records of sessions that a former life of this process left open, and watches over the new
@@ -137,7 +160,10 @@ impl TerminalProxy {
     pub async fn start(&self) -> Result<(), StoreError> {
         let orphans = self.state.sessions.close_orphans().await?;
         if orphans > 0 {
-            info!(sessions = orphans, "Closed {orphans} sessions of a process that did not end well");
+            info!(
+                sessions = orphans,
+                "Closed {orphans} sessions of a process that did not end well"
+            );
         }
         drop(self.state.shutdown.spawn(Arc::clone(&self.state.sessions).watch()));
         Ok(())

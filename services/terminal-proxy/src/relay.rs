@@ -110,8 +110,10 @@ where
     D: AsyncRead + AsyncWrite + Unpin,
 {
     fn new(ends: Ends<B, D>, limits: &RelayLimits) -> Self {
-        let message_limits =
-            MessageLimits { max_message_bytes: limits.max_message_bytes, max_fragments: limits.max_fragments };
+        let message_limits = MessageLimits {
+            max_message_bytes: limits.max_message_bytes,
+            max_fragments: limits.max_fragments,
+        };
         let tick_seconds_times_ten = 25;
         let max_frames_per_tick = limits.max_frames_per_second.saturating_mul(tick_seconds_times_ten) / 10;
         let mut ticks = interval_at(tokio::time::Instant::now() + TICK, TICK);
@@ -137,7 +139,9 @@ where
             }
         }
         if !self.device_is_deaf
-            && let Poll::Ready(end) = self.input.poll(cx, &mut self.browser, &mut self.device, &mut self.output)
+            && let Poll::Ready(end) = self
+                .input
+                .poll(cx, &mut self.browser, &mut self.device, &mut self.output)
         {
             match end {
                 InputEnd::BrowserClosed(code) => return Poll::Ready(Ending::BrowserLeft(code)),

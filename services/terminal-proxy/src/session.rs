@@ -9,9 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::domain::{
-    Actor, Clock, DeviceId, NewSession, Operator, RegistryError, SessionEnding, SessionId, SessionLedger,
+    Actor, Clock, DeviceId, NewSession, Operator, RegistryError, Role, SessionEnding, SessionId, SessionLedger,
     SessionRecord, StoreError,
 };
+use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,6 @@ use self::metrics::SessionMetrics;
 pub(crate) use self::running::Session;
 use crate::access::Grant;
 use crate::config::Limits;
-use prometheus_client::registry::Registry;
 
 /// Why there is no room for another session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,13 +38,20 @@ pub(crate) enum NoSeat {
     DirectoryLost,
 }
 
+/// What sessions live by.
+pub(crate) struct SessionRules {
+    /// The name of this process in session records.
+    pub(crate) instance: String,
+    pub(crate) limits: Limits,
+    /// Cancelled when the process begins to stop.
+    pub(crate) drain: CancellationToken,
+}
+
 /// The sessions of this process.
 pub(crate) struct Sessions {
     ledger: Arc<dyn SessionLedger>,
     clock: Arc<dyn Clock>,
-    instance: String,
-    limits: Limits,
-    drain: CancellationToken,
+    rules: SessionRules,
     metrics: SessionMetrics,
     live: Mutex<HashMap<SessionId, Live>>,
     /// When the database last answered.
@@ -80,17 +87,13 @@ impl Sessions {
     pub(crate) fn new(
         ledger: Arc<dyn SessionLedger>,
         clock: Arc<dyn Clock>,
-        drain: CancellationToken,
-        setup: (String, Limits),
+        rules: SessionRules,
         registry: &mut Registry,
     ) -> Arc<Self> {
-        let (instance, limits) = setup;
         Arc::new(Self {
             ledger,
             clock,
-            instance,
-            limits,
-            drain,
+            rules,
             metrics: SessionMetrics::register(registry),
             live: Mutex::default(),
             directory_seen: Mutex::new(Instant::now()),
@@ -106,7 +109,7 @@ impl Sessions {
             device_epoch: grant.device.epoch,
             subject: grant.operator.subject.clone(),
             username: grant.operator.username.clone(),
-            instance: self.instance.clone(),
+            instance: self.rules.instance.clone(),
             client_address: client,
         };
         self.ledger.open_session(&record).await?;
@@ -118,22 +121,25 @@ impl Sessions {
 
     /// Counts and takes in one step, so that two requests cannot both take the last seat.
     fn take_seat(self: &Arc<Self>, grant: &Grant) -> Result<Seat, NoSeat> {
-        if self.drain.is_cancelled() {
+        if self.rules.drain.is_cancelled() {
             return Err(NoSeat::Draining);
         }
-        if self.directory_seen().elapsed() > self.limits.directory_patience() {
+        if self.directory_seen().elapsed() > self.rules.limits.directory_patience() {
             return Err(NoSeat::DirectoryLost);
         }
         let mut live = self.live();
-        let of_person = live.values().filter(|live| live.operator.subject == grant.operator.subject).count();
+        let of_person = live
+            .values()
+            .filter(|live| live.operator.subject == grant.operator.subject)
+            .count();
         let of_device = live.values().filter(|live| live.device_id == grant.device.id).count();
-        if of_person >= self.limits.max_sessions_per_user {
+        if of_person >= self.rules.limits.max_sessions_per_user {
             return Err(NoSeat::TooManySessions);
         }
-        if of_device >= self.limits.max_sessions_per_device {
+        if of_device >= self.rules.limits.max_sessions_per_device {
             return Err(NoSeat::DeviceBusy);
         }
-        if live.len() >= self.limits.max_sessions {
+        if live.len() >= self.rules.limits.max_sessions {
             return Err(NoSeat::AtCapacity);
         }
         let id = SessionId::generate();
@@ -150,12 +156,16 @@ impl Sessions {
         );
         drop(live);
         self.metrics.live.inc();
-        Ok(Seat { id, sessions: Arc::clone(self), stopped: Some(stopped) })
+        Ok(Seat {
+            id,
+            sessions: Arc::clone(self),
+            stopped: Some(stopped),
+        })
     }
 
     /// Closes what a former life of this instance left open.
     pub(crate) async fn close_orphans(&self) -> Result<u64, StoreError> {
-        self.ledger.close_orphans(&self.instance).await
+        self.ledger.close_orphans(&self.rules.instance).await
     }
 
     /// Shows one session: to an admin, and to the person whose it is.
@@ -189,7 +199,11 @@ impl Sessions {
     }
 
     fn recorded_ids(&self) -> HashSet<SessionId> {
-        self.live().iter().filter(|(_, live)| live.recorded).map(|(id, _)| *id).collect()
+        self.live()
+            .iter()
+            .filter(|(_, live)| live.recorded)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     async fn close(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
@@ -219,5 +233,5 @@ fn is_visible(viewer: &Operator, session: &NewSession) -> bool {
 }
 
 fn sees_all(viewer: &Operator) -> bool {
-    viewer.role == common::domain::Role::Admin
+    viewer.role == Role::Admin
 }

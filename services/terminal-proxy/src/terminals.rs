@@ -40,18 +40,34 @@ pub(crate) struct Terminals {
     access: Arc<Access>,
     network: VpnNetwork,
     sessions: Arc<Sessions>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
 }
 
 impl Terminals {
-    pub(crate) fn new(access: Arc<Access>, network: VpnNetwork, sessions: Arc<Sessions>, upstream: Upstream) -> Self {
-        Self { access, network, sessions, upstream }
+    pub(crate) fn new(
+        access: Arc<Access>,
+        network: VpnNetwork,
+        sessions: Arc<Sessions>,
+        upstream: Arc<Upstream>,
+    ) -> Self {
+        Self {
+            access,
+            network,
+            sessions,
+            upstream,
+        }
     }
 
     pub(crate) async fn open(&self, request: &OpenRequest) -> Result<OpenTerminal, OpenError> {
         let origin = request.origin.as_deref();
-        let grant = self.access.authorise(&request.credential, &request.device_id, origin).await?;
-        let address = grant.device.address.and_then(|address| self.network.device_address(address));
+        let grant = self
+            .access
+            .authorise(&request.credential, &request.device_id, origin)
+            .await?;
+        let address = grant
+            .device
+            .address
+            .and_then(|address| self.network.device_address(address));
         let address = address.ok_or(OpenError::InvalidAddress)?;
         let session = self.sessions.begin(&grant, request.client.clone()).await?;
         match self.upstream.connect(address, &grant.operator).await {

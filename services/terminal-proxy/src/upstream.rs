@@ -67,7 +67,9 @@ impl Upstream {
         let mut stream = self.dialer.dial(address, self.settings.port, deadline).await?;
         let request = HandshakeRequest::new(address, &self.settings, operator);
         let handshake = shake_hands(&mut stream, &request);
-        let early = timeout_at(deadline, handshake).await.map_err(|_elapsed| BadAnswer::Silence)??;
+        let early = timeout_at(deadline, handshake)
+            .await
+            .map_err(|_elapsed| BadAnswer::Silence)??;
         Ok(DeviceConnection { stream, early })
     }
 }

@@ -13,13 +13,20 @@ pub struct EmbeddedNetwork(pub Arc<EmbeddedHub>);
 
 #[async_trait]
 impl DeviceDialer for EmbeddedNetwork {
-    async fn dial(&self, address: VpnAddress, port: u16, deadline: Instant) -> Result<Box<dyn DeviceStream>, DialError> {
+    async fn dial(
+        &self,
+        address: VpnAddress,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Box<dyn DeviceStream>, DialError> {
         match self.0.dial(address, port, deadline).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(wireguard::DialError::NoAnswer) => Err(DialError::TimedOut),
             Err(wireguard::DialError::Refused) => Err(DialError::Refused),
             Err(error @ (wireguard::DialError::UnknownAddress | wireguard::DialError::Unavailable)) => {
-                Err(DialError::NoWay { source: Box::new(error) })
+                Err(DialError::NoWay {
+                    source: Box::new(error),
+                })
             }
         }
     }

@@ -13,7 +13,12 @@ pub struct SocketNetwork;
 
 #[async_trait]
 impl DeviceDialer for SocketNetwork {
-    async fn dial(&self, address: VpnAddress, port: u16, deadline: Instant) -> Result<Box<dyn DeviceStream>, DialError> {
+    async fn dial(
+        &self,
+        address: VpnAddress,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Box<dyn DeviceStream>, DialError> {
         let connected = timeout_at(deadline, TcpStream::connect((address.ip(), port))).await;
         let stream = connected.map_err(|_elapsed| DialError::TimedOut)?.map_err(dial_error)?;
         // A keystroke must not wait for the answer to the one before (Nagle, 40 ms).
@@ -28,6 +33,8 @@ fn dial_error(error: io::Error) -> DialError {
     } else if error.kind() == io::ErrorKind::TimedOut {
         DialError::TimedOut
     } else {
-        DialError::NoWay { source: Box::new(error) }
+        DialError::NoWay {
+            source: Box::new(error),
+        }
     }
 }

@@ -26,7 +26,9 @@ impl FromRequestParts<AppState> for Caller {
         let client = client(parts);
         let token = header_token(&parts.headers)?.ok_or_else(problem::no_token)?;
         let operator = state.access.identify(&token).await;
-        operator.map(Self).map_err(|error| problem::token_problem(error, &state.failures, client))
+        operator
+            .map(Self)
+            .map_err(|error| problem::token_problem(error, &state.failures, client))
     }
 }
 
@@ -46,19 +48,33 @@ pub(super) fn presented(parts: &Parts, doors: &Doors) -> Result<Presented, Probl
     }
     let mut found = Vec::new();
     if let Some(token) = header_token(&parts.headers)? {
-        found.push(Presented { credential: Credential::Token(token), needs_origin: false });
+        found.push(Presented {
+            credential: Credential::Token(token),
+            needs_origin: false,
+        });
     }
     for token in bearer_protocols(&parts.headers) {
-        found.push(Presented { credential: Credential::Token(token.into()), needs_origin: true });
+        found.push(Presented {
+            credential: Credential::Token(token.into()),
+            needs_origin: true,
+        });
     }
     for token in query.tokens {
         if !doors.allow_query_token {
-            return Err(problem::no_token().with_detail("This service takes no access token in the address; use a ticket."));
+            return Err(
+                problem::no_token().with_detail("This service takes no access token in the address; use a ticket.")
+            );
         }
-        found.push(Presented { credential: Credential::Token(token), needs_origin: true });
+        found.push(Presented {
+            credential: Credential::Token(token),
+            needs_origin: true,
+        });
     }
     for ticket in query.tickets {
-        found.push(Presented { credential: Credential::Ticket(ticket), needs_origin: false });
+        found.push(Presented {
+            credential: Credential::Ticket(ticket),
+            needs_origin: false,
+        });
     }
     match found.len() {
         0 | 1 => found.pop().ok_or_else(problem::no_token),
@@ -90,9 +106,15 @@ impl Query {
 /// Reads a query parameter that is no credential; one that is there twice is ambiguous.
 pub(super) fn single_parameter(query: &str, name: &str) -> Result<Option<String>, Problem> {
     let pairs = url::form_urlencoded::parse(query.as_bytes());
-    let mut values = pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let mut values = pairs
+        .filter(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned());
     let value = values.next();
-    if values.next().is_some() { Err(Problem::ambiguous_parameter()) } else { Ok(value) }
+    if values.next().is_some() {
+        Err(Problem::ambiguous_parameter())
+    } else {
+        Ok(value)
+    }
 }
 
 fn header_token(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {

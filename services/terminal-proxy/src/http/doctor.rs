@@ -23,7 +23,10 @@ pub(super) async fn examine(
     State(doctor): State<Arc<Doctor>>,
     PathDeviceId(device_id): PathDeviceId,
 ) -> Result<Json<Report>, Problem> {
-    let chain = doctor.examine(&operator, &device_id).await.map_err(|error| problem::store_problem(&error))?;
+    let chain = doctor
+        .examine(&operator, &device_id)
+        .await
+        .map_err(|error| problem::store_problem(&error))?;
     let chain = chain.ok_or_else(Problem::not_found)?;
     Ok(Json(Report { device_id, chain }))
 }

@@ -45,7 +45,10 @@ impl Doors {
         let Some(hosts) = &self.hosts else {
             return true;
         };
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default();
         hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
     }
 }
@@ -56,5 +59,9 @@ pub(super) async fn check_host(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if doors.knows_host(request.headers()) { Ok(next.run(request).await) } else { Err(problem::misdirected_request()) }
+    if doors.knows_host(request.headers()) {
+        Ok(next.run(request).await)
+    } else {
+        Err(problem::misdirected_request())
+    }
 }

@@ -129,9 +129,7 @@ pub(super) fn token_problem(error: TokenError, failures: &FailureLimiter, client
 pub(super) fn access_problem(error: AccessError, failures: &FailureLimiter, client: ClientAddress) -> Problem {
     match error {
         AccessError::Token(error) => token_problem(error, failures, client),
-        AccessError::InvalidTicket => {
-            failures.refusal(client, Problem::of(&INVALID_TICKET).with_challenge("Bearer"))
-        }
+        AccessError::InvalidTicket => failures.refusal(client, Problem::of(&INVALID_TICKET).with_challenge("Bearer")),
         AccessError::NoOperator => Problem::forbidden(),
         AccessError::NotFound => Problem::not_found(),
         AccessError::Store(error) => store_problem(&error),
@@ -147,7 +145,10 @@ pub(super) fn open_problem(error: OpenError, failures: &FailureLimiter, client: 
         }
         OpenError::Begin(BeginError::NoSeat(error)) => no_seat_problem(error),
         OpenError::Begin(BeginError::NotRecorded(error)) => {
-            error!(error = error_chain(&error), "A session was refused because it cannot be recorded");
+            error!(
+                error = error_chain(&error),
+                "A session was refused because it cannot be recorded"
+            );
             Problem::of(&AUDIT_UNAVAILABLE).with_retry_after(RETRY_AFTER)
         }
         OpenError::Upstream(error) => upstream_problem(&error),
@@ -170,8 +171,9 @@ fn upstream_problem(error: &UpstreamError) -> Problem {
         UpstreamError::Dial(DialError::TimedOut) => Problem::of(&DEVICE_TIMEOUT),
         UpstreamError::Dial(DialError::Refused) => Problem::of(&DEVICE_UNREACHABLE)
             .with_detail("The device is there, but nothing listens on its terminal port; is ttyd running?"),
-        UpstreamError::Dial(DialError::NoWay { .. }) => Problem::of(&DEVICE_UNREACHABLE)
-            .with_detail("There is no way to the device through the device network."),
+        UpstreamError::Dial(DialError::NoWay { .. }) => {
+            Problem::of(&DEVICE_UNREACHABLE).with_detail("There is no way to the device through the device network.")
+        }
         UpstreamError::BadAnswer(_) => Problem::of(&DEVICE_BAD_ANSWER),
     }
 }

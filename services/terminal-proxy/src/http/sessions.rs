@@ -63,8 +63,13 @@ pub(super) async fn list(
     State(sessions): State<Arc<Sessions>>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<SessionList>, Problem> {
-    let records = sessions.list(&operator, !query.all).await.map_err(|error| problem::store_problem(&error))?;
-    Ok(Json(SessionList { sessions: records.into_iter().map(SessionView::from).collect() }))
+    let records = sessions
+        .list(&operator, !query.all)
+        .await
+        .map_err(|error| problem::store_problem(&error))?;
+    Ok(Json(SessionList {
+        sessions: records.into_iter().map(SessionView::from).collect(),
+    }))
 }
 
 /// `GET /sessions/{sid}`
@@ -73,7 +78,10 @@ pub(super) async fn show(
     State(sessions): State<Arc<Sessions>>,
     Path(id): Path<String>,
 ) -> Result<Json<SessionView>, Problem> {
-    let found = sessions.find(&operator, session_id(&id)?).await.map_err(|error| problem::store_problem(&error))?;
+    let found = sessions
+        .find(&operator, session_id(&id)?)
+        .await
+        .map_err(|error| problem::store_problem(&error))?;
     found.map(|record| Json(record.into())).ok_or_else(Problem::not_found)
 }
 
@@ -90,5 +98,7 @@ pub(super) async fn kill(
 
 /// What is no id is the id of nothing.
 fn session_id(text: &str) -> Result<SessionId, Problem> {
-    Uuid::try_parse(text).map(SessionId).map_err(|_malformed| Problem::not_found())
+    Uuid::try_parse(text)
+        .map(SessionId)
+        .map_err(|_malformed| Problem::not_found())
 }

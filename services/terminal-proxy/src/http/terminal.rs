@@ -58,7 +58,12 @@ fn read(state: &AppState, device_id: DeviceId, parts: &Parts) -> Result<OpenRequ
         return Err(problem::origin_not_allowed());
     }
     let client = client(parts).0.to_string();
-    Ok(OpenRequest { device_id, credential: presented.credential, origin, client })
+    Ok(OpenRequest {
+        device_id,
+        credential: presented.credential,
+        origin,
+        client,
+    })
 }
 
 /// Relays as soon as hyper has sent the 101 and lets the connection go.

@@ -38,5 +38,11 @@ pub(super) async fn issue(
     let issued = state.access.issue_ticket(operator, &device_id, origin.as_deref()).await;
     let issued = issued.map_err(|error| problem::access_problem(error, &state.failures, client))?;
     let ticket = issued.secret.expose_secret().to_owned();
-    Ok((StatusCode::CREATED, Json(TicketResponse { ticket, expires_at: rfc3339(issued.expires_at) })))
+    Ok((
+        StatusCode::CREATED,
+        Json(TicketResponse {
+            ticket,
+            expires_at: rfc3339(issued.expires_at),
+        }),
+    ))
 }

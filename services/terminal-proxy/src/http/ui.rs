@@ -54,18 +54,27 @@ impl Page {
 
 /// `GET /` and `GET /ui/callback`
 pub(super) async fn index(State(page): State<Arc<Page>>) -> Result<Response, Problem> {
-    let asset = ASSETS.iter().find(|asset| asset.path == "index.html").ok_or_else(Problem::not_found)?;
+    let asset = ASSETS
+        .iter()
+        .find(|asset| asset.path == "index.html")
+        .ok_or_else(Problem::not_found)?;
     Ok(serve(asset, &page))
 }
 
 /// `GET /ui/assets/{*path}`
 pub(super) async fn asset(State(page): State<Arc<Page>>, Path(path): Path<String>) -> Result<Response, Problem> {
-    let wanted = ASSETS.iter().find(|asset| asset.path.strip_prefix("assets/") == Some(path.as_str()));
+    let wanted = ASSETS
+        .iter()
+        .find(|asset| asset.path.strip_prefix("assets/") == Some(path.as_str()));
     wanted.map(|asset| serve(asset, &page)).ok_or_else(Problem::not_found)
 }
 
 fn serve(asset: &'static Asset, page: &Page) -> Response {
-    let caching = if asset.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let caching = if asset.immutable {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
     let mut response = asset.bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
@@ -83,7 +92,10 @@ pub(super) struct PageConfig {
 
 /// `GET /ui/config.json`
 pub(super) async fn config(State(page): State<Arc<Page>>) -> Json<PageConfig> {
-    Json(PageConfig { issuer: page.issuer.clone(), client_id: page.client_id.clone() })
+    Json(PageConfig {
+        issuer: page.issuer.clone(),
+        client_id: page.client_id.clone(),
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,10 +146,24 @@ pub(super) async fn devices(
         limit: PAGE_SIZE,
         ..DeviceFilter::default()
     };
-    let found = directory.list(&filter).await.map_err(|error| problem::store_problem(&error))?;
+    let found = directory
+        .list(&filter)
+        .await
+        .map_err(|error| problem::store_problem(&error))?;
     let now = page.clock.now();
-    let devices = found.views.iter().map(|view| FleetDevice::new(view, &operator, now)).collect();
-    Ok(Json(Fleet { devices, next: found.next, user: User { username: operator.username, role: operator.role } }))
+    let devices = found
+        .views
+        .iter()
+        .map(|view| FleetDevice::new(view, &operator, now))
+        .collect();
+    Ok(Json(Fleet {
+        devices,
+        next: found.next,
+        user: User {
+            username: operator.username,
+            role: operator.role,
+        },
+    }))
 }
 
 impl FleetDevice {

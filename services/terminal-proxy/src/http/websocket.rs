@@ -37,9 +37,13 @@ impl Handshake {
             return Err(upgrade_required());
         }
         let key = single(headers, &SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
-        let key = key.ok_or_else(|| Problem::bad_request().with_detail("`Sec-WebSocket-Key` is not 16 bytes in base64."))?;
+        let key =
+            key.ok_or_else(|| Problem::bad_request().with_detail("`Sec-WebSocket-Key` is not 16 bytes in base64."))?;
         let accept = HeaderValue::from_str(&accept_value(key)).expect("base64 is ASCII");
-        Ok(Self { accept, offers_tty: protocols(headers).any(|protocol| protocol == TTY) })
+        Ok(Self {
+            accept,
+            offers_tty: protocols(headers).any(|protocol| protocol == TTY),
+        })
     }
 
     /// Answers 101. A sub-protocol is named only when it was offered, or the browser refuses the answer; a

@@ -40,7 +40,10 @@ impl Size {
         }
         let sizes: Sizes = serde_json::from_slice(json).ok()?;
         let in_range = |size: i64| size.clamp(*SIZES.start(), *SIZES.end());
-        Some(Self { columns: in_range(sizes.columns), rows: in_range(sizes.rows) })
+        Some(Self {
+            columns: in_range(sizes.columns),
+            rows: in_range(sizes.rows),
+        })
     }
 }
 

@@ -35,7 +35,11 @@ pub(super) enum Stop {
 
 impl FrameFollower {
     pub(super) fn new(max_frame_bytes: u64) -> Self {
-        Self { payload_left: 0, order: MessageOrder::default(), max_frame_bytes }
+        Self {
+            payload_left: 0,
+            order: MessageOrder::default(),
+            max_frame_bytes,
+        }
     }
 
     /// Whether everything passable so far ends with a whole frame.
@@ -45,7 +49,12 @@ impl FrameFollower {
 
     /// Follows the headers in a chunk that continues where the passable part of the one before ended.
     pub(super) fn follow(&mut self, chunk: &[u8]) -> Followed {
-        let mut followed = Followed { passable: 0, boundary: None, data: false, stop: None };
+        let mut followed = Followed {
+            passable: 0,
+            boundary: None,
+            data: false,
+            stop: None,
+        };
         let mut rest = chunk;
         loop {
             let step = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(rest.len());
@@ -92,7 +101,9 @@ impl FrameFollower {
 
 /// ttyd also puts codes on the wire that may not be there (1006); they count as none.
 fn device_close_code(header: &Header, after: &[u8]) -> Option<u16> {
-    let payload = usize::try_from(header.payload_bytes).ok().and_then(|length| after.get(..length))?;
+    let payload = usize::try_from(header.payload_bytes)
+        .ok()
+        .and_then(|length| after.get(..length))?;
     close_code(payload).ok().flatten()
 }
 
@@ -129,7 +140,10 @@ mod tests {
 
         let followed = FrameFollower::new(LIMIT).follow(&stream[..7]);
 
-        assert_eq!((followed.passable, followed.boundary, followed.data), (7, Some(4), true));
+        assert_eq!(
+            (followed.passable, followed.boundary, followed.data),
+            (7, Some(4), true)
+        );
     }
 
     #[test]

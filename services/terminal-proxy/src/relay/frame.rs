@@ -131,13 +131,25 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, Viola
     } else {
         return Ok(None);
     };
-    Ok(Some((Header { fin, opcode, mask, payload_bytes }, bytes.len() - rest.len())))
+    Ok(Some((
+        Header {
+            fin,
+            opcode,
+            mask,
+            payload_bytes,
+        },
+        bytes.len() - rest.len(),
+    )))
 }
 
 fn read_length(short: u8, rest: &[u8]) -> Option<(u64, &[u8])> {
     match short {
-        LENGTH_IN_2_BYTES => rest.split_first_chunk::<2>().map(|(bytes, rest)| (u64::from(u16::from_be_bytes(*bytes)), rest)),
-        LENGTH_IN_8_BYTES => rest.split_first_chunk::<8>().map(|(bytes, rest)| (u64::from_be_bytes(*bytes), rest)),
+        LENGTH_IN_2_BYTES => rest
+            .split_first_chunk::<2>()
+            .map(|(bytes, rest)| (u64::from(u16::from_be_bytes(*bytes)), rest)),
+        LENGTH_IN_8_BYTES => rest
+            .split_first_chunk::<8>()
+            .map(|(bytes, rest)| (u64::from_be_bytes(*bytes), rest)),
         length => Some((u64::from(length), rest)),
     }
 }
@@ -201,7 +213,10 @@ pub(crate) fn append_frame(to: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4
 
 /// Appends a Close with a code and a reason of at most 123 bytes.
 pub(crate) fn append_close(to: &mut Vec<u8>, mask: Option<[u8; 4]>, code: u16, reason: &str) {
-    debug_assert!(reason.len() + 2 <= MAX_CONTROL_BYTES, "close reasons are short words of ours");
+    debug_assert!(
+        reason.len() + 2 <= MAX_CONTROL_BYTES,
+        "close reasons are short words of ours"
+    );
     append_frame(to, Opcode::Close, mask, &[&code.to_be_bytes(), reason.as_bytes()]);
 }
 
@@ -230,7 +245,11 @@ pub(crate) fn apply_mask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
 /// byte, and a reason that is not UTF-8 are violations (RFC 6455 §5.5.1, §7.4).
 pub(crate) fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
-        return if payload.is_empty() { Ok(None) } else { Err(Violation::BadClose) };
+        return if payload.is_empty() {
+            Ok(None)
+        } else {
+            Err(Violation::BadClose)
+        };
     };
     let code = u16::from_be_bytes(*code);
     let may_be_sent = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
@@ -255,7 +274,15 @@ mod tests {
 
                 let (header, header_length) = read_header(&frame).unwrap().unwrap();
 
-                assert_eq!(header, Header { fin: true, opcode: Opcode::Binary, mask, payload_bytes: length as u64 });
+                assert_eq!(
+                    header,
+                    Header {
+                        fin: true,
+                        opcode: Opcode::Binary,
+                        mask,
+                        payload_bytes: length as u64
+                    }
+                );
                 assert_eq!(header_bytes(frame[1]), header_length);
                 let mut read = frame[header_length..].to_vec();
                 apply_mask(&mut read, mask.unwrap_or_default(), 0);

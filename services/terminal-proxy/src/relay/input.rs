@@ -130,7 +130,11 @@ impl Input {
     }
 
     /// Writes what is there for the device.
-    pub(super) fn poll_write<D: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, device: &mut D) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write<D: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        device: &mut D,
+    ) -> Poll<io::Result<()>> {
         while let Some(rest) = self.waiting.get(self.written..)
             && !rest.is_empty()
         {

@@ -116,7 +116,12 @@ impl MessageReader {
         self.order.accept(&header)?;
         let payload_bytes = usize::try_from(header.payload_bytes).map_err(|_| Violation::TooLarge)?;
         self.begin(&header, payload_bytes)?;
-        Ok(Some(Frame { header, mask, payload_bytes, received: 0 }))
+        Ok(Some(Frame {
+            header,
+            mask,
+            payload_bytes,
+            received: 0,
+        }))
     }
 
     fn fill_head(&mut self, wanted: usize, input: &mut &[u8]) {
@@ -155,7 +160,10 @@ impl MessageReader {
         let (now, later) = input.split_at(input.len().min(frame.payload_bytes - frame.received));
         *input = later;
         let target = if frame.header.opcode.is_control() {
-            let target = self.control.get_mut(frame.received..frame.received + now.len()).unwrap_or_default();
+            let target = self
+                .control
+                .get_mut(frame.received..frame.received + now.len())
+                .unwrap_or_default();
             target.copy_from_slice(now);
             target
         } else {
@@ -183,7 +191,10 @@ mod tests {
     use super::*;
     use crate::relay::frame::{append_close, append_frame};
 
-    const LIMITS: MessageLimits = MessageLimits { max_message_bytes: 64 * 1024, max_fragments: 64 };
+    const LIMITS: MessageLimits = MessageLimits {
+        max_message_bytes: 64 * 1024,
+        max_fragments: 64,
+    };
     const MASK: Option<[u8; 4]> = Some([7, 77, 0, 200]);
 
     /// Reads a stream in two pieces and tells what came, in words.
@@ -222,7 +233,10 @@ mod tests {
         for split in 0..=stream.len() {
             let (first, second) = stream.split_at(split);
             let seen = read(&[first, second]).unwrap();
-            assert_eq!(seen, ["ping still there?", "message 0hello", &long, "pong", "close Some(1001)"]);
+            assert_eq!(
+                seen,
+                ["ping still there?", "message 0hello", &long, "pong", "close Some(1001)"]
+            );
         }
     }
 
@@ -258,7 +272,10 @@ mod tests {
         for (stream, violation) in [
             (vec![0x82, 0x01, b'x'], Violation::Unmasked),
             (fragment(true, 0x0, b"x"), Violation::UnexpectedContinuation),
-            ([fragment(false, 0x2, b"x"), fragment(true, 0x2, b"x")].concat(), Violation::InterruptedMessage),
+            (
+                [fragment(false, 0x2, b"x"), fragment(true, 0x2, b"x")].concat(),
+                Violation::InterruptedMessage,
+            ),
             (fragment(false, 0x9, b"x"), Violation::BadControlFrame),
             (fragment(true, 0x3, b"x"), Violation::UnknownOpcode),
             (fragment(true, 0x1, b"\xff"), Violation::NotUtf8),

@@ -155,7 +155,11 @@ impl Output {
         with_scratch(|scratch| {
             let (held, room) = scratch.split_at_mut(self.held_bytes);
             held.copy_from_slice(self.held.get(..self.held_bytes).unwrap_or_default());
-            let room = if self.blocked { room.get_mut(..SLOW_BROWSER_READ_BYTES).unwrap_or_default() } else { room };
+            let room = if self.blocked {
+                room.get_mut(..SLOW_BROWSER_READ_BYTES).unwrap_or_default()
+            } else {
+                room
+            };
             let mut buffer = ReadBuf::new(room);
             let result = ready!(Pin::new(device).poll_read(cx, &mut buffer));
             let read = buffer.filled().len();
@@ -164,7 +168,9 @@ impl Output {
                     let chunk = scratch.get(..self.held_bytes + read).unwrap_or_default();
                     self.pass(cx, chunk, browser);
                 }
-                Ok(()) if self.follower.at_boundary() && self.held_bytes == 0 => self.end = Some(OutputEnd::DeviceEnded),
+                Ok(()) if self.follower.at_boundary() && self.held_bytes == 0 => {
+                    self.end = Some(OutputEnd::DeviceEnded);
+                }
                 Ok(()) | Err(_) => self.end = Some(OutputEnd::DeviceLost),
             }
             Poll::Ready(read)
@@ -198,7 +204,8 @@ impl Output {
             Poll::Ready(Err(_)) | Poll::Pending => 0,
         };
         self.needs_flush |= taken > 0;
-        self.waiting.extend_from_slice(passable.get(taken..).unwrap_or_default());
+        self.waiting
+            .extend_from_slice(passable.get(taken..).unwrap_or_default());
     }
 
     fn hold_back(&mut self, followed: &Followed, behind: &[u8]) {

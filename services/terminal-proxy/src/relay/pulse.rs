@@ -70,7 +70,10 @@ impl Pulse {
         count(&mut self.idle, !typed.data && !shown.data);
         count(&mut self.browser_stalled, output.is_blocked() && !shown.browser_resumed);
         count(&mut self.device_stalled, input.is_blocked() && !typed.device_took);
-        count(&mut self.browser_silent, !typed.browser_heard && !shown.browser_resumed && !input_rests);
+        count(
+            &mut self.browser_silent,
+            !typed.browser_heard && !shown.browser_resumed && !input_rests,
+        );
         count(&mut self.device_silent, !shown.device_heard && !output.is_blocked());
         count(&mut self.throttled, input.is_throttled());
         input.refill();
@@ -113,5 +116,7 @@ fn count(counter: &mut u32, goes_on: bool) {
 }
 
 fn ticks(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX).max(1)
+    u32::try_from(duration.as_millis().div_ceil(TICK.as_millis()))
+        .unwrap_or(u32::MAX)
+        .max(1)
 }

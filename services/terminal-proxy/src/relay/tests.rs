@@ -1,25 +1,10 @@
 //! The relay between two ends that the test holds in its hands.
 
-use tokio::io::{DuplexStream, duplex};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+mod stage;
 
-use super::frame::{Opcode, append_close, append_frame, apply_mask, read_header};
+use self::stage::{MASK, Session};
+use super::frame::{Opcode, append_close, append_frame};
 use super::*;
-
-const LIMITS: RelayLimits = RelayLimits {
-    max_message_bytes: 64 * 1024,
-    max_fragments: 64,
-    max_frames_per_second: 4000,
-    max_device_frame_bytes: 256 * 1024,
-    patience: Patience {
-        idle: Duration::from_mins(15),
-        write_stall: Duration::from_secs(30),
-        silence: Duration::from_secs(45),
-    },
-};
-
-const MASK: Option<[u8; 4]> = Some([0xA5, 0x00, 0xFF, 0x13]);
 
 #[tokio::test(start_paused = true)]
 async fn output_passes_byte_for_byte_whatever_the_size_of_the_pieces() {
@@ -53,16 +38,28 @@ async fn what_came_with_the_devices_handshake_is_passed_on_first() {
 #[tokio::test(start_paused = true)]
 async fn the_first_message_is_written_by_the_proxy() {
     for (first, expected) in [
-        (r#"{"AuthToken":"c3RvbGVu","columns":132,"rows":43}"#, r#"{"AuthToken":"","columns":132,"rows":43}"#),
-        (r#"{"columns":99999,"rows":-1}"#, r#"{"AuthToken":"","columns":1000,"rows":1}"#),
+        (
+            r#"{"AuthToken":"c3RvbGVu","columns":132,"rows":43}"#,
+            r#"{"AuthToken":"","columns":132,"rows":43}"#,
+        ),
+        (
+            r#"{"columns":99999,"rows":-1}"#,
+            r#"{"AuthToken":"","columns":1000,"rows":1}"#,
+        ),
         ("{bad", r#"{"AuthToken":"","columns":80,"rows":24}"#),
-        (r#"1{"columns":100,"rows":30}"#, r#"{"AuthToken":"","columns":100,"rows":30}"#),
+        (
+            r#"1{"columns":100,"rows":30}"#,
+            r#"{"AuthToken":"","columns":100,"rows":30}"#,
+        ),
     ] {
         let mut session = Session::start(4096);
 
         session.browser_says(first.as_bytes()).await;
 
-        assert_eq!(session.next_at_device().await, (Opcode::Binary, expected.as_bytes().to_vec()));
+        assert_eq!(
+            session.next_at_device().await,
+            (Opcode::Binary, expected.as_bytes().to_vec())
+        );
     }
 }
 
@@ -72,7 +69,10 @@ async fn input_before_the_first_message_starts_the_process_and_is_not_lost() {
 
     session.browser_says(b"0ls\r").await;
 
-    assert_eq!(session.next_at_device().await.1, br#"{"AuthToken":"","columns":80,"rows":24}"#);
+    assert_eq!(
+        session.next_at_device().await.1,
+        br#"{"AuthToken":"","columns":80,"rows":24}"#
+    );
     assert_eq!(session.next_at_device().await.1, b"0ls\r");
 }
 
@@ -80,10 +80,19 @@ async fn input_before_the_first_message_starts_the_process_and_is_not_lost() {
 async fn only_input_and_resize_reach_the_device() {
     let mut session = Session::opened().await;
 
-    for message in [&b"2"[..], b"3", b"9?", b"", br#"{"AuthToken":"again"}"#, br#"1{"columns":"wide"}"#] {
+    for message in [
+        &b"2"[..],
+        b"3",
+        b"9?",
+        b"",
+        br#"{"AuthToken":"again"}"#,
+        br#"1{"columns":"wide"}"#,
+    ] {
         session.browser_says(message).await;
     }
-    session.browser_says(br#"1{"columns":65536,"rows":30,"evil":"\u0000"}"#).await;
+    session
+        .browser_says(br#"1{"columns":65536,"rows":30,"evil":"\u0000"}"#)
+        .await;
     session.browser_says(b"0x").await;
 
     assert_eq!(session.next_at_device().await.1, br#"1{"columns":1000,"rows":30}"#);
@@ -177,7 +186,12 @@ async fn a_close_of_the_device_is_answered_in_our_words() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hostile_frame_of_the_device_ends_the_session_and_is_not_passed_on() {
-    for hostile in [&b"\x82\x81\x01\x02\x03\x04x"[..], b"\xC2\x01x", b"\x83\x00", b"\x82\x7F\x00\x00\x00\x01\x00\x00\x00\x00"] {
+    for hostile in [
+        &b"\x82\x81\x01\x02\x03\x04x"[..],
+        b"\xC2\x01x",
+        b"\x83\x00",
+        b"\x82\x7F\x00\x00\x00\x01\x00\x00\x00\x00",
+    ] {
         let mut session = Session::opened().await;
         session.device.write_all(b"\x82\x02").await.unwrap();
         session.device.write_all(b"0a").await.unwrap();
@@ -220,7 +234,12 @@ async fn a_slow_browser_stops_the_device_and_loses_nothing() {
     let (mut device, mut browser) = (session.device, session.browser);
     let mut flood = Vec::new();
     for number in 0..200_u32 {
-        append_frame(&mut flood, Opcode::Binary, None, &[b"0", &number.to_be_bytes(), &[b'x'; 4090]]);
+        append_frame(
+            &mut flood,
+            Opcode::Binary,
+            None,
+            &[b"0", &number.to_be_bytes(), &[b'x'; 4090]],
+        );
     }
     let mut sent = 0;
     while let Ok(Ok(taken @ 1..)) = timeout(Duration::from_secs(1), device.write(&flood[sent..])).await {
@@ -241,7 +260,10 @@ async fn a_slow_browser_stops_the_device_and_loses_nothing() {
 async fn a_browser_that_takes_nothing_for_30_seconds_ends_the_session() {
     let mut session = Session::start(1024);
     let flood = [b"\x82\x7E\x04\x00".to_vec(), vec![b'0'; 1024]].concat().repeat(8);
-    let (_device, ended) = tokio::join!(timeout(Duration::from_mins(1), session.device.write_all(&flood)), session.relay);
+    let (_device, ended) = tokio::join!(
+        timeout(Duration::from_mins(1), session.device.write_all(&flood)),
+        session.relay
+    );
 
     assert_eq!(ended.unwrap().ending, Ending::Stalled);
 }
@@ -318,104 +340,4 @@ async fn a_flood_of_tiny_frames_is_throttled_and_then_ended() {
     let (ended, _browser) = tokio::join!(session.relay, flooder);
 
     assert_eq!(ended.unwrap().ending, Ending::BrowserBroke(Violation::TooMany));
-}
-
-/// A running relay and the test's two ends of it.
-struct Session {
-    browser: DuplexStream,
-    device: DuplexStream,
-    stop: Option<oneshot::Sender<Ending>>,
-    relay: JoinHandle<Relayed>,
-}
-
-impl Session {
-    fn start(pipe_bytes: usize) -> Self {
-        Self::spawn(pipe_bytes, Vec::new())
-    }
-
-    fn with_early(early: Vec<u8>) -> Self {
-        Self::spawn(4096, early)
-    }
-
-    /// A session whose first message has been sent and read.
-    async fn opened() -> Self {
-        let mut session = Self::start(64 * 1024);
-        session.browser_says(b"{}").await;
-        session.next_at_device().await;
-        session
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test waits for its tasks itself")]
-    fn spawn(pipe_bytes: usize, early: Vec<u8>) -> Self {
-        let (browser, browser_side) = duplex(pipe_bytes);
-        let (device, device_side) = duplex(pipe_bytes);
-        let (stop, stopped) = oneshot::channel();
-        let relay = tokio::spawn(async move {
-            let stopped = async { stopped.await.unwrap_or(Ending::Draining) };
-            relay(Ends { browser: browser_side, device: device_side, early }, &LIMITS, stopped).await
-        });
-        Self { browser, device, stop: Some(stop), relay }
-    }
-
-    fn stop(&mut self, ending: Ending) {
-        self.stop.take().unwrap().send(ending).unwrap();
-    }
-
-    async fn ended(self) -> Relayed {
-        drop((self.browser, self.device));
-        self.relay.await.unwrap()
-    }
-
-    async fn end(mut self) -> Relayed {
-        self.stop(Ending::Killed);
-        self.ended().await
-    }
-
-    async fn browser_says(&mut self, message: &[u8]) {
-        self.browser_sends(Opcode::Binary, message).await;
-    }
-
-    async fn browser_sends(&mut self, opcode: Opcode, payload: &[u8]) {
-        let mut frame = Vec::new();
-        append_frame(&mut frame, opcode, MASK, &[payload]);
-        self.browser.write_all(&frame).await.unwrap();
-    }
-
-    /// The next frame for the device that is no sign of life.
-    async fn next_at_device(&mut self) -> (Opcode, Vec<u8>) {
-        loop {
-            let frame = self.any_at_device().await;
-            if !matches!(frame.0, Opcode::Ping | Opcode::Pong) {
-                return frame;
-            }
-        }
-    }
-
-    async fn any_at_device(&mut self) -> (Opcode, Vec<u8>) {
-        read_frame(&mut self.device).await
-    }
-
-    async fn next_at_browser(&mut self) -> (Opcode, Vec<u8>) {
-        read_frame(&mut self.browser).await
-    }
-
-    async fn close_at_browser(&mut self) -> (u16, String) {
-        let (opcode, payload) = self.next_at_browser().await;
-        assert_eq!(opcode, Opcode::Close);
-        let (code, reason) = payload.split_first_chunk::<2>().unwrap();
-        (u16::from_be_bytes(*code), String::from_utf8(reason.to_vec()).unwrap())
-    }
-}
-
-async fn read_frame(stream: &mut DuplexStream) -> (Opcode, Vec<u8>) {
-    let mut head = Vec::new();
-    loop {
-        head.push(stream.read_u8().await.unwrap());
-        if let Some((header, _)) = read_header(&head).unwrap() {
-            let mut payload = vec![0; usize::try_from(header.payload_bytes).unwrap()];
-            stream.read_exact(&mut payload).await.unwrap();
-            apply_mask(&mut payload, header.mask.unwrap_or_default(), 0);
-            return (header.opcode, payload);
-        }
-    }
 }

@@ -25,9 +25,21 @@ impl SessionMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register("terminal_sessions", "Sessions that hold a seat", metrics.live.clone());
-        registry.register("terminal_sessions_ended", "Ended sessions by reason", metrics.ended.clone());
-        registry.register("terminal_output_bytes", "Bytes from devices to browsers", metrics.output_bytes.clone());
-        registry.register("terminal_input_bytes", "Bytes from browsers", metrics.input_bytes.clone());
+        registry.register(
+            "terminal_sessions_ended",
+            "Ended sessions by reason",
+            metrics.ended.clone(),
+        );
+        registry.register(
+            "terminal_output_bytes",
+            "Bytes from devices to browsers",
+            metrics.output_bytes.clone(),
+        );
+        registry.register(
+            "terminal_input_bytes",
+            "Bytes from browsers",
+            metrics.input_bytes.clone(),
+        );
         registry.register(
             "terminal_dropped_messages",
             "Messages of browsers that ttyd would not understand",

@@ -11,7 +11,11 @@ use crate::relay::{Ends, Relayed, relay};
 use crate::upstream::DeviceConnection;
 
 /// Waits between two tries to record an end.
-const RECORD_RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(3)];
+const RECORD_RETRIES: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 
 /// A session that was authorised, has a seat, and is on record.
 pub(crate) struct Session {
@@ -23,13 +27,22 @@ pub(crate) struct Session {
 
 impl Session {
     pub(super) fn new(seat: Seat, record: NewSession, token_expires_at: Timestamp) -> Self {
-        Self { seat, record, token_expires_at, begun: Instant::now() }
+        Self {
+            seat,
+            record,
+            token_expires_at,
+            begun: Instant::now(),
+        }
     }
 
     /// Ends a session that never had a shell.
     pub(crate) async fn fail(self, reason: &'static str) {
         self.seat.sessions.metrics.count_refused(reason);
-        let ending = SessionEnding { reason, output_bytes: 0, input_bytes: 0 };
+        let ending = SessionEnding {
+            reason,
+            output_bytes: 0,
+            input_bytes: 0,
+        };
         self.record_end(&ending).await;
     }
 
@@ -42,8 +55,12 @@ impl Session {
             session.id = %self.record.id, device.id = %self.record.device_id, user.name = %self.record.username,
             "Opened session {} on `{}`", self.record.id, self.record.device_id,
         );
-        let limits = self.seat.sessions.limits.relay();
-        let ends = Ends { browser, device: device.stream, early: device.early };
+        let limits = self.seat.sessions.rules.limits.relay();
+        let ends = Ends {
+            browser,
+            device: device.stream,
+            early: device.early,
+        };
         let stop = self.reason_to_stop();
         let relayed = relay(ends, &limits, stop).await;
         self.finish(&relayed).await;
@@ -52,10 +69,10 @@ impl Session {
     /// Waits for whatever ends this session from outside.
     fn reason_to_stop(&mut self) -> impl Future<Output = Ending> + use<> {
         let sessions = &self.seat.sessions;
-        let drain = sessions.drain.clone();
+        let drain = sessions.rules.drain.clone();
         let token_left = self.token_expires_at - sessions.clock.now();
         let token_ends = Instant::now() + token_left.try_into().unwrap_or(Duration::ZERO);
-        let longest = self.begun + sessions.limits.max_session();
+        let longest = self.begun + sessions.rules.limits.max_session();
         let stopped = self.seat.stopped.take();
         async move {
             let told = async {

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::chassis::problem::error_chain;
 use common::domain::{DeviceState, SessionEnding, SessionId, SessionStanding, StoreError};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use common::chassis::problem::error_chain;
 use tracing::warn;
 
 use super::{Ending, Live, Sessions};
@@ -16,7 +16,11 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 /// How a session ended whose record was left open, for example because its client vanished while the device
 /// was dialled.
-const ABANDONED: SessionEnding = SessionEnding { reason: "abandoned", output_bytes: 0, input_bytes: 0 };
+const ABANDONED: SessionEnding = SessionEnding {
+    reason: "abandoned",
+    output_bytes: 0,
+    input_bytes: 0,
+};
 
 impl Sessions {
     /// Watches the standing of all sessions until the drain begins.
@@ -25,7 +29,7 @@ impl Sessions {
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.drain.cancelled() => return,
+                () = self.rules.drain.cancelled() => return,
                 _ = period.tick() => self.look().await,
             }
         }
@@ -34,7 +38,7 @@ impl Sessions {
     /// Looks once.
     async fn look(&self) {
         let expected = self.recorded_ids();
-        let answer = tokio::time::timeout(PERIOD, self.ledger.standings(&self.instance)).await;
+        let answer = tokio::time::timeout(PERIOD, self.ledger.standings(&self.rules.instance)).await;
         match answer {
             Ok(Ok(standings)) => {
                 *self.directory_seen() = Instant::now();
@@ -77,8 +81,11 @@ impl Sessions {
         let away_for = self.directory_seen().elapsed();
         let seconds = away_for.as_secs();
         let error = error.map(|error| error_chain(error));
-        warn!(error, seconds, "The standing of sessions cannot be read for {seconds} s");
-        if away_for > self.limits.directory_patience() {
+        warn!(
+            error,
+            seconds, "The standing of sessions cannot be read for {seconds} s"
+        );
+        if away_for > self.rules.limits.directory_patience() {
             for id in self.recorded_ids() {
                 self.stop(id, Ending::DirectoryLost);
             }
@@ -124,16 +131,41 @@ mod tests {
         let judge = |standing: SessionStanding| verdict(&session, Some(&standing));
 
         assert_eq!(judge(good.clone()), None);
-        assert_eq!(judge(SessionStanding { end_requested: true, ..good.clone() }), Some(Ending::Killed));
-        assert_eq!(judge(SessionStanding { device_epoch: 4, ..good.clone() }), Some(Ending::AccessLost));
+        assert_eq!(
+            judge(SessionStanding {
+                end_requested: true,
+                ..good.clone()
+            }),
+            Some(Ending::Killed)
+        );
+        assert_eq!(
+            judge(SessionStanding {
+                device_epoch: 4,
+                ..good.clone()
+            }),
+            Some(Ending::AccessLost)
+        );
         let other = GroupName::parse("other").unwrap();
-        assert_eq!(judge(SessionStanding { group: other, ..good.clone() }), Some(Ending::AccessLost));
+        assert_eq!(
+            judge(SessionStanding {
+                group: other,
+                ..good.clone()
+            }),
+            Some(Ending::AccessLost)
+        );
         for (device_state, ending) in [
             (DeviceState::Retired, Ending::DeviceRetired),
             (DeviceState::Quarantined, Ending::AccessLost),
             (DeviceState::Admitted, Ending::AccessLost),
         ] {
-            assert_eq!(judge(SessionStanding { device_state, device_epoch: 4, ..good.clone() }), Some(ending));
+            assert_eq!(
+                judge(SessionStanding {
+                    device_state,
+                    device_epoch: 4,
+                    ..good.clone()
+                }),
+                Some(ending)
+            );
         }
         assert_eq!(verdict(&session, None), Some(Ending::Killed));
     }
@@ -147,6 +179,12 @@ mod tests {
             expires_at: Timestamp::UNIX_EPOCH,
         };
         let device_id = "pump-7".parse().unwrap();
-        Live { operator, device_id, device_epoch: 3, recorded: true, stop: None }
+        Live {
+            operator,
+            device_id,
+            device_epoch: 3,
+            recorded: true,
+            stop: None,
+        }
     }
 }

@@ -75,7 +75,10 @@ fn only<'answer>(response: &Response<'_, 'answer>, name: &'static str) -> Option
 }
 
 fn values<'answer>(response: &Response<'_, 'answer>, name: &'static str) -> impl Iterator<Item = &'answer str> {
-    let lines = response.headers.iter().filter(move |line| line.name.eq_ignore_ascii_case(name));
+    let lines = response
+        .headers
+        .iter()
+        .filter(move |line| line.name.eq_ignore_ascii_case(name));
     lines.map(|line| std::str::from_utf8(line.value).unwrap_or("\u{fffd}").trim())
 }
 
@@ -91,7 +94,12 @@ mod tests {
     fn ttyds_answer_is_accepted_and_what_follows_is_not_part_of_it() {
         let received = [ANSWER.as_bytes(), b"\x82\x02"].concat();
 
-        assert_eq!(check(&received, KEY).unwrap(), Progress::Accepted { head_bytes: ANSWER.len() });
+        assert_eq!(
+            check(&received, KEY).unwrap(),
+            Progress::Accepted {
+                head_bytes: ANSWER.len()
+            }
+        );
         for cut in 0..ANSWER.len() {
             assert_eq!(check(&received[..cut], KEY).unwrap(), Progress::NeedsMore);
         }
@@ -101,12 +109,21 @@ mod tests {
     fn every_other_answer_is_refused() {
         let refused = |from: &str, to: &str| check(ANSWER.replace(from, to).as_bytes(), KEY).unwrap_err().to_string();
 
-        assert_eq!(refused("101 Switching Protocols", "302 Found"), "it answered with status 302");
+        assert_eq!(
+            refused("101 Switching Protocols", "302 Found"),
+            "it answered with status 302"
+        );
         assert_eq!(refused("HTTP/1.1", "SSH-2.0-OpenSSH"), "it does not speak HTTP");
         assert_eq!(refused("WebSocket", "h2c"), "it does not speak HTTP");
         assert_eq!(refused("s3pP", "S3pP"), "it does not know the key of this handshake");
-        assert_eq!(refused("Protocol: tty", "Protocol: ttx"), "it does not speak sub-protocol tty");
-        assert_eq!(refused("Sec-WebSocket-Protocol: tty\r\n", ""), "it does not speak sub-protocol tty");
+        assert_eq!(
+            refused("Protocol: tty", "Protocol: ttx"),
+            "it does not speak sub-protocol tty"
+        );
+        assert_eq!(
+            refused("Sec-WebSocket-Protocol: tty\r\n", ""),
+            "it does not speak sub-protocol tty"
+        );
         let extension = "tty\r\nSec-WebSocket-Extensions: permessage-deflate";
         assert_eq!(refused("tty", extension), "it wants an extension that was not offered");
     }

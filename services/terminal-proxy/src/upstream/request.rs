@@ -69,7 +69,10 @@ fn fresh_key() -> String {
 /// header and in a shell, always the same for one person, and never the same for two: behind as much of the
 /// name as fits stands a hash of the issuer's stable name.
 fn device_user_name(operator: &Operator) -> String {
-    let readable = operator.username.chars().filter(|char| char.is_ascii_alphanumeric() || "._-".contains(*char));
+    let readable = operator
+        .username
+        .chars()
+        .filter(|char| char.is_ascii_alphanumeric() || "._-".contains(*char));
     let mut name: String = readable.take(MAX_USER_NAME_BYTES - HASH_DIGITS - 1).collect();
     let hash = Digest::of(operator.subject.as_bytes()).to_string();
     name.push('.');
@@ -106,7 +109,12 @@ mod tests {
             connect_timeout: Duration::from_secs(5),
         };
 
-        let head = write_head(address, &settings, &operator("4711", "alice\r\nCookie: x"), "dGhlIHNhbXBsZSBub25jZQ==");
+        let head = write_head(
+            address,
+            &settings,
+            &operator("4711", "alice\r\nCookie: x"),
+            "dGhlIHNhbXBsZSBub25jZQ==",
+        );
 
         assert_eq!(
             head,

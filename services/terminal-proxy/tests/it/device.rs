@@ -1,6 +1,6 @@
 //! What a device sees, and what its faults look like from outside.
 
-use crate::support::{ORIGIN, World, bearer};
+use crate::support::{ORIGIN, World, bearer, network};
 use crate::ttyd::Mood;
 
 #[tokio::test]
@@ -20,10 +20,18 @@ async fn the_device_sees_the_same_request_whatever_the_client_sends() {
     ];
 
     let terminal = world.open("/terminal/pump-1?arg=--help&arg=%0d%0a", &headers).await;
-    world.open("/terminal/pump-1", &[("authorization", &authorization)]).await;
+    world
+        .open("/terminal/pump-1", &[("authorization", &authorization)])
+        .await;
 
     let heads = world.device.look(|seen| seen.heads.clone());
-    let user = heads[0].split("x-remote-user: ").nth(1).unwrap().lines().next().unwrap();
+    let user = heads[0]
+        .split("x-remote-user: ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
     let expected = format!(
         "GET /ws HTTP/1.1\r\nHost: 10.8.0.2:7681\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: <key>\r\nSec-WebSocket-Protocol: tty\r\n\
@@ -57,19 +65,49 @@ async fn a_device_that_cannot_be_reached_is_said_to_be_so_and_the_record_is_clos
         (Mood::Refuses, (502, "device-unreachable"), "device_unreachable"),
         (Mood::Away, (504, "device-timeout"), "device_unreachable"),
         (Mood::Closes, (502, "device-bad-answer"), "device_bad_answer"),
-        (Mood::Answers("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), (502, "device-bad-answer"), "device_bad_answer"),
-        (Mood::Answers("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n"), (502, "device-bad-answer"), "device_bad_answer"),
         (
-            Mood::Answers("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"),
+            Mood::Answers("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"),
             (502, "device-bad-answer"),
             "device_bad_answer",
         ),
-        (Mood::Answers("SSH-2.0-dropbear\r\n"), (502, "device-bad-answer"), "device_bad_answer"),
-        (Mood::Answers("HTTP/1.1 101 "), (502, "device-bad-answer"), "device_bad_answer"),
+        (
+            Mood::Answers("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n"),
+            (502, "device-bad-answer"),
+            "device_bad_answer",
+        ),
+        (
+            Mood::Answers(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n",
+            ),
+            (502, "device-bad-answer"),
+            "device_bad_answer",
+        ),
+        (
+            Mood::Answers("SSH-2.0-dropbear\r\n"),
+            (502, "device-bad-answer"),
+            "device_bad_answer",
+        ),
+        (
+            Mood::Answers("HTTP/1.1 101 "),
+            (502, "device-bad-answer"),
+            "device_bad_answer",
+        ),
     ] {
         world.device.set_mood(mood);
         let (status, slug) = world.refused("/terminal/pump-1", &header).await.problem();
         assert_eq!((status, slug.as_str()), expected, "{mood:?}");
         assert_eq!(world.session().await.reason.as_deref(), Some(reason));
     }
+}
+
+#[tokio::test]
+async fn an_address_outside_the_device_network_is_never_dialled() {
+    let world = World::with(|settings| settings.network = network("10.9.0.0/24")).await;
+
+    let answer = world
+        .refused("/terminal/pump-1", &bearer(&world.token("operator")))
+        .await;
+
+    assert_eq!(answer.problem(), (502, "device-address-invalid".to_owned()));
+    assert!(world.device.look(|seen| seen.heads.is_empty()));
 }

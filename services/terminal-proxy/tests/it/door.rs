@@ -11,13 +11,29 @@ async fn the_token_may_come_in_four_ways() {
     let authorization = format!("Bearer {token}");
     let protocols = format!("tty, bearer.{token}");
 
-    let in_query = world.open(&format!("/terminal?deviceId=pump-1&token={token}"), &[("origin", ORIGIN)]).await;
-    let in_path = world.open(&format!("/terminal/pump-1?token={token}"), &[("origin", ORIGIN)]).await;
-    let in_header = world.open("/terminal/pump-1", &[("authorization", &authorization)]).await;
-    let in_protocol =
-        world.open("/terminal/pump-1", &[("sec-websocket-protocol", &protocols), ("origin", ORIGIN)]).await;
+    let in_query = world
+        .open(
+            &format!("/terminal?deviceId=pump-1&token={token}"),
+            &[("origin", ORIGIN)],
+        )
+        .await;
+    let in_path = world
+        .open(&format!("/terminal/pump-1?token={token}"), &[("origin", ORIGIN)])
+        .await;
+    let in_header = world
+        .open("/terminal/pump-1", &[("authorization", &authorization)])
+        .await;
+    let in_protocol = world
+        .open(
+            "/terminal/pump-1",
+            &[("sec-websocket-protocol", &protocols), ("origin", ORIGIN)],
+        )
+        .await;
 
-    assert_eq!([&in_query.protocol, &in_path.protocol, &in_header.protocol], [&None, &None, &None]);
+    assert_eq!(
+        [&in_query.protocol, &in_path.protocol, &in_header.protocol],
+        [&None, &None, &None]
+    );
     assert_eq!(in_protocol.protocol.as_deref(), Some("tty"));
 }
 
@@ -45,7 +61,9 @@ async fn a_token_that_is_not_good_opens_nothing() {
         with("azp", json!("another-client")),
         with("typ", json!("ID")),
     ] {
-        let answer = world.refused(&format!("/terminal?deviceId=pump-1&token={bad}"), &origin()).await;
+        let answer = world
+            .refused(&format!("/terminal?deviceId=pump-1&token={bad}"), &origin())
+            .await;
         assert_eq!(answer.problem(), (401, "invalid-token".to_owned()), "{bad}");
         assert!(answer.header("www-authenticate").is_some());
     }
@@ -59,12 +77,36 @@ async fn no_credential_or_two_open_nothing() {
     let header = bearer(&token);
     for (target, headers, expected) in [
         ("/terminal?deviceId=pump-1".to_owned(), origin(), (401, "invalid-token")),
-        ("/terminal/pump-1".to_owned(), format!("{}Cookie: session={token}\r\n", origin()), (401, "invalid-token")),
-        ("/terminal/pump-1".to_owned(), "Authorization: Bearer\r\n".to_owned(), (401, "invalid-token")),
-        (format!("/terminal/pump-1?token={token}&token={token}"), origin(), (400, "ambiguous-credentials")),
-        (format!("/terminal/pump-1?token={token}"), header.clone(), (400, "ambiguous-credentials")),
-        (format!("/terminal/pump-1?ticket=x&token={token}"), origin(), (400, "ambiguous-credentials")),
-        ("/terminal/pump-1".to_owned(), format!("{header}{header}"), (400, "ambiguous-credentials")),
+        (
+            "/terminal/pump-1".to_owned(),
+            format!("{}Cookie: session={token}\r\n", origin()),
+            (401, "invalid-token"),
+        ),
+        (
+            "/terminal/pump-1".to_owned(),
+            "Authorization: Bearer\r\n".to_owned(),
+            (401, "invalid-token"),
+        ),
+        (
+            format!("/terminal/pump-1?token={token}&token={token}"),
+            origin(),
+            (400, "ambiguous-credentials"),
+        ),
+        (
+            format!("/terminal/pump-1?token={token}"),
+            header.clone(),
+            (400, "ambiguous-credentials"),
+        ),
+        (
+            format!("/terminal/pump-1?ticket=x&token={token}"),
+            origin(),
+            (400, "ambiguous-credentials"),
+        ),
+        (
+            "/terminal/pump-1".to_owned(),
+            format!("{header}{header}"),
+            (400, "ambiguous-credentials"),
+        ),
         (
             "/terminal/pump-1".to_owned(),
             format!("{header}Sec-WebSocket-Protocol: tty, bearer.{token}\r\n"),
@@ -81,7 +123,9 @@ async fn unknown_and_forbidden_devices_get_the_same_answer() {
     let world = World::new().await;
     let mut answers = Vec::new();
     for (device, person) in [("pump-1", "outsider"), ("nothing", "outsider"), ("nothing", "admin")] {
-        let answer = world.refused(&format!("/terminal/{device}"), &bearer(&world.token(person))).await;
+        let answer = world
+            .refused(&format!("/terminal/{device}"), &bearer(&world.token(person)))
+            .await;
         assert_eq!(answer.problem(), (404, "not-found".to_owned()));
         let mut body = answer.json();
         body.as_object_mut().unwrap().remove("instance");
@@ -114,7 +158,11 @@ async fn device_ids_are_parsed_at_the_door() {
         ("/terminal?deviceId=pump-1&deviceId=pump-2", "ambiguous-parameter"),
         ("/terminal/pump-1?deviceId=pump-2", "ambiguous-parameter"),
     ] {
-        assert_eq!(world.refused(target, &header).await.problem(), (400, slug.to_owned()), "{target}");
+        assert_eq!(
+            world.refused(target, &header).await.problem(),
+            (400, slug.to_owned()),
+            "{target}"
+        );
     }
 }
 
@@ -125,13 +173,37 @@ async fn what_is_no_websocket_handshake_is_told_what_is_missing() {
     let without = |line: &str| UPGRADE.replace(line, "");
     let two_keys = format!("{UPGRADE}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
     for (request_line, upgrade, expected) in [
-        ("GET /terminal/pump-1 HTTP/1.1", without("Upgrade: websocket\r\n"), (426, "upgrade-required")),
-        ("GET /terminal/pump-1 HTTP/1.0", UPGRADE.to_owned(), (426, "upgrade-required")),
-        ("GET /terminal/pump-1 HTTP/1.1", UPGRADE.replace("Version: 13", "Version: 8"), (426, "upgrade-required")),
-        ("GET /terminal/pump-1 HTTP/1.1", UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), (400, "bad-request")),
-        ("GET /terminal/pump-1 HTTP/1.1", without("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), (400, "bad-request")),
+        (
+            "GET /terminal/pump-1 HTTP/1.1",
+            without("Upgrade: websocket\r\n"),
+            (426, "upgrade-required"),
+        ),
+        (
+            "GET /terminal/pump-1 HTTP/1.0",
+            UPGRADE.to_owned(),
+            (426, "upgrade-required"),
+        ),
+        (
+            "GET /terminal/pump-1 HTTP/1.1",
+            UPGRADE.replace("Version: 13", "Version: 8"),
+            (426, "upgrade-required"),
+        ),
+        (
+            "GET /terminal/pump-1 HTTP/1.1",
+            UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="),
+            (400, "bad-request"),
+        ),
+        (
+            "GET /terminal/pump-1 HTTP/1.1",
+            without("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
+            (400, "bad-request"),
+        ),
         ("GET /terminal/pump-1 HTTP/1.1", two_keys, (400, "bad-request")),
-        ("POST /terminal/pump-1 HTTP/1.1", UPGRADE.to_owned(), (405, "method-not-allowed")),
+        (
+            "POST /terminal/pump-1 HTTP/1.1",
+            UPGRADE.to_owned(),
+            (405, "method-not-allowed"),
+        ),
     ] {
         let answer = world.send(request_line, &format!("{header}{upgrade}"), "").await;
         let (status, slug) = answer.problem();
@@ -156,12 +228,20 @@ async fn only_our_pages_may_open_terminals() {
     ] {
         let answer = world.refused(&target, &format!("Origin: {other}\r\n")).await;
         assert_eq!(answer.problem(), (403, "origin-not-allowed".to_owned()), "{other}");
-        let answer = world.refused("/terminal/pump-1", &format!("Origin: {other}\r\n{}", bearer(&token))).await;
+        let answer = world
+            .refused("/terminal/pump-1", &format!("Origin: {other}\r\n{}", bearer(&token)))
+            .await;
         assert_eq!(answer.problem().0, 403, "{other}");
     }
-    assert_eq!(world.refused(&target, "").await.problem(), (403, "origin-not-allowed".to_owned()));
+    assert_eq!(
+        world.refused(&target, "").await.problem(),
+        (403, "origin-not-allowed".to_owned())
+    );
     let twice = format!("{}{}", origin(), origin());
-    assert_eq!(world.refused(&target, &twice).await.problem(), (400, "bad-request".to_owned()));
+    assert_eq!(
+        world.refused(&target, &twice).await.problem(),
+        (400, "bad-request".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -180,7 +260,9 @@ async fn tokens_in_the_address_can_be_switched_off() {
     let world = World::with(|settings| settings.allow_query_token = false).await;
     let token = world.token("operator");
 
-    let answer = world.refused(&format!("/terminal?deviceId=pump-1&token={token}"), &origin()).await;
+    let answer = world
+        .refused(&format!("/terminal?deviceId=pump-1&token={token}"), &origin())
+        .await;
 
     assert_eq!(answer.problem(), (401, "invalid-token".to_owned()));
 }
@@ -197,15 +279,26 @@ async fn a_hundred_bad_tokens_are_too_many() {
 
 #[tokio::test]
 async fn each_limit_of_sessions_has_its_own_answer() {
-    for (limit, expected) in [(0, (429, "too-many-sessions")), (1, (409, "device-busy")), (2, (503, "at-capacity"))] {
+    for (limit, expected) in [
+        (0, (429, "too-many-sessions")),
+        (1, (409, "device-busy")),
+        (2, (503, "at-capacity")),
+    ] {
         let world = World::with(|settings| {
             let limits = &mut settings.limits;
-            *[&mut limits.max_sessions_per_user, &mut limits.max_sessions_per_device, &mut limits.max_sessions][limit] = 1;
+            *[
+                &mut limits.max_sessions_per_user,
+                &mut limits.max_sessions_per_device,
+                &mut limits.max_sessions,
+            ][limit] = 1;
         })
         .await;
         let _first = world.opened("pump-1").await;
 
-        let (status, slug) = world.refused("/terminal/pump-1", &bearer(&world.token("operator"))).await.problem();
+        let (status, slug) = world
+            .refused("/terminal/pump-1", &bearer(&world.token("operator")))
+            .await
+            .problem();
 
         assert_eq!((status, slug.as_str()), expected);
     }

@@ -49,10 +49,14 @@ async fn decommissioning_ends_open_terminals_and_opens_no_more() {
 
     world.store.retire(&id, &Actor::Console, &[]).await.unwrap();
 
-    let closed = tokio::time::timeout(Duration::from_secs(5), terminal.closed()).await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(5), terminal.closed())
+        .await
+        .unwrap();
     assert_eq!(closed, (4404, "device-decommissioned".to_owned()));
     assert_eq!(world.session_end().await, "device_retired");
-    let refused = world.refused("/terminal/pump-1", &bearer(&world.token("operator"))).await;
+    let refused = world
+        .refused("/terminal/pump-1", &bearer(&world.token("operator")))
+        .await;
     assert_eq!(refused.problem(), (404, "not-found".to_owned()));
 }
 
@@ -77,7 +81,9 @@ async fn a_session_does_not_outlive_its_token() {
     claims["exp"] = json!(claims["iat"].as_i64().unwrap() + 1);
     let authorization = format!("Bearer {}", world.issuer.mint(&claims));
 
-    let mut terminal = world.open("/terminal/pump-1", &[("authorization", &authorization)]).await;
+    let mut terminal = world
+        .open("/terminal/pump-1", &[("authorization", &authorization)])
+        .await;
 
     assert_eq!(terminal.closed().await, (4401, "token-expired".to_owned()));
 }

@@ -6,7 +6,10 @@ mod ttyd;
 
 mod device;
 mod door;
+mod ledger;
 mod life;
+mod log;
 mod pages;
+mod routes;
 mod sessions;
 mod tickets;

@@ -13,19 +13,37 @@ async fn the_page_lives_under_a_strict_policy_and_only_hashed_files_are_kept() {
     let world = World::new().await;
     for target in ["/", "/ui/callback?code=x&state=y"] {
         let answer = world.send(&format!("GET {target} HTTP/1.1"), "", "").await;
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("text/html; charset=utf-8"))
+        );
         let policy = answer.header("content-security-policy").unwrap();
         let issuer_origin = world.issuer.url().strip_suffix("/realms/fleet").unwrap();
-        for part in ["default-src 'none'", "script-src 'self';", "frame-ancestors 'none'", issuer_origin] {
+        for part in [
+            "default-src 'none'",
+            "script-src 'self';",
+            "frame-ancestors 'none'",
+            issuer_origin,
+        ] {
             assert!(policy.contains(part), "{part} is not in {policy}");
         }
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
         assert_eq!(answer.header("cache-control"), Some("no-cache"));
 
-        let script = answer.body.split("/ui/assets/").nth(1).unwrap().split('"').next().unwrap();
+        let script = answer
+            .body
+            .split("/ui/assets/")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
         let script = world.send(&format!("GET /ui/assets/{script} HTTP/1.1"), "", "").await;
         assert_eq!(script.status, 200);
-        assert_eq!(script.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        assert_eq!(
+            script.header("cache-control"),
+            Some("public, max-age=31536000, immutable")
+        );
     }
     let outside = world.send("GET /ui/assets/..%2f..%2fCargo.toml HTTP/1.1", "", "").await;
     assert_eq!(outside.problem(), (404, "not-found".to_owned()));
@@ -37,7 +55,10 @@ async fn the_page_learns_where_to_log_in() {
 
     let config = world.send("GET /ui/config.json HTTP/1.1", "", "").await.json();
 
-    assert_eq!(config, json!({"issuer": world.issuer.url(), "client_id": "terminal-ui"}));
+    assert_eq!(
+        config,
+        json!({"issuer": world.issuer.url(), "client_id": "terminal-ui"})
+    );
 }
 
 #[tokio::test]
@@ -58,7 +79,10 @@ async fn the_fleet_is_shown_as_the_person_may_see_it() {
 
     world.clock.advance(Duration::from_secs(1));
     let fleet = world.get("/ui/api/devices", &world.token("viewer")).await.json();
-    assert_eq!((&fleet["devices"][0]["online"], &fleet["devices"][0]["may_open"]), (&json!(false), &json!(false)));
+    assert_eq!(
+        (&fleet["devices"][0]["online"], &fleet["devices"][0]["may_open"]),
+        (&json!(false), &json!(false))
+    );
 
     let fleet = world.get("/ui/api/devices", &world.token("outsider")).await.json();
     assert_eq!(fleet["devices"], json!([]));
@@ -70,18 +94,31 @@ async fn the_doctor_names_the_broken_link() {
     let examine = async |person: &str| {
         let report = world.get("/doctor/pump-1", &world.token(person)).await.json();
         let chain = report["chain"].as_array().unwrap().clone();
-        chain.iter().map(|link| format!("{} {}", link["check"].as_str().unwrap(), link["ok"])).collect::<Vec<_>>()
+        chain
+            .iter()
+            .map(|link| format!("{} {}", link["check"].as_str().unwrap(), link["ok"]))
+            .collect::<Vec<_>>()
     };
     world.record_handshake(10).await;
 
-    let good = ["policy true", "device true", "certificate true", "handshake true", "tcp true", "ttyd true"];
+    let good = [
+        "policy true",
+        "device true",
+        "certificate true",
+        "handshake true",
+        "tcp true",
+        "ttyd true",
+    ];
     assert_eq!(examine("operator").await, good);
     assert_eq!(examine("viewer").await[4..], ["tcp null", "ttyd null"]);
     world.device.set_mood(Mood::Closes);
     assert_eq!(examine("operator").await[4..], ["tcp true", "ttyd false"]);
     world.device.set_mood(Mood::Refuses);
     assert_eq!(examine("operator").await[4..], ["tcp false", "ttyd null"]);
-    assert_eq!(world.get("/doctor/pump-1", &world.token("outsider")).await.problem().0, 404);
+    assert_eq!(
+        world.get("/doctor/pump-1", &world.token("outsider")).await.problem().0,
+        404
+    );
 }
 
 #[tokio::test]

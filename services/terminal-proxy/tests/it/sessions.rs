@@ -7,11 +7,20 @@ async fn people_see_their_own_sessions_and_admins_all() {
     let world = World::new().await;
     let _terminal = world.opened("pump-1").await;
     let id = world.session().await.session.id;
-    for (person, count, status) in [("operator", 1, 200), ("admin", 1, 200), ("outsider", 0, 404), ("viewer", 0, 404)] {
+    for (person, count, status) in [
+        ("operator", 1, 200),
+        ("admin", 1, 200),
+        ("outsider", 0, 404),
+        ("viewer", 0, 404),
+    ] {
         let token = world.token(person);
         let list = world.get("/sessions", &token).await.json();
         assert_eq!(list["sessions"].as_array().unwrap().len(), count, "{person}");
-        assert_eq!(world.get(&format!("/sessions/{id}"), &token).await.status, status, "{person}");
+        assert_eq!(
+            world.get(&format!("/sessions/{id}"), &token).await.status,
+            status,
+            "{person}"
+        );
     }
     let nobody = world.send("GET /sessions HTTP/1.1", "", "").await;
     assert_eq!(nobody.problem(), (401, "invalid-token".to_owned()));

@@ -61,12 +61,17 @@ impl Answer {
     /// Status and slug of a refusal.
     pub(crate) fn problem(&self) -> (u16, String) {
         let kind = self.json()["type"].as_str().unwrap().to_owned();
-        (self.status, kind.strip_prefix("urn:iot-bridge:problem:").unwrap().to_owned())
+        (
+            self.status,
+            kind.strip_prefix("urn:iot-bridge:problem:").unwrap().to_owned(),
+        )
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 }
 
@@ -83,16 +88,33 @@ impl World {
 
     /// Builds the world with changed settings; two devices of the fleet `default` are in service.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::build(change, |_| {}).await
+    }
+
+    /// Builds the world with changed storage ports.
+    pub(crate) async fn with_storage(change: impl FnOnce(&mut Storage)) -> Self {
+        Self::build(|_| {}, change).await
+    }
+
+    async fn build(change: impl FnOnce(&mut Settings), change_storage: impl FnOnce(&mut Storage)) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_unix_timestamp(1_790_000_000).unwrap()));
-        let issuer = FakeIssuer::start_with(FakeIssuerOptions { clock: clock.clone(), ..FakeIssuerOptions::default() }).await;
-        let store = Store::open("sqlite::memory:", StoreOptions::new("test"), clock.clone()).await.unwrap();
+        let issuer = FakeIssuer::start_with(FakeIssuerOptions {
+            clock: clock.clone(),
+            ..FakeIssuerOptions::default()
+        })
+        .await;
+        let store = Store::open("sqlite::memory:", StoreOptions::new("test"), clock.clone())
+            .await
+            .unwrap();
         let device = TestDevice::start().await;
         let shutdown = Shutdown::new();
         let mut settings = settings(&issuer);
         change(&mut settings);
-        store.ensure_pool(&settings.network).await.unwrap();
+        let mut storage = Storage::from(store.clone());
+        change_storage(&mut storage);
+        store.ensure_pool(&network("10.8.0.0/24")).await.unwrap();
         let proxy = TerminalProxy::new(Parts {
-            storage: Storage::from(store.clone()),
+            storage,
             verifier: verifier(&issuer, clock.clone()),
             dialer: device.clone(),
             clock: clock.clone(),
@@ -103,7 +125,14 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         server::serve(listener, proxy.router(), proxy.server_options(), &shutdown);
-        let world = Self { issuer, clock, store, device, shutdown, address };
+        let world = Self {
+            issuer,
+            clock,
+            store,
+            device,
+            shutdown,
+            address,
+        };
         world.enroll("pump-1").await;
         world.enroll("pump-2").await;
         world
@@ -116,21 +145,30 @@ impl World {
     /// Sends one request as it is written here.
     pub(crate) async fn send(&self, request_line: &str, headers: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let host = if headers.contains("Host: ") { "" } else { "Host: fleet.example.com\r\n" };
-        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let close = if headers.contains("Connection: ") { "" } else { "Connection: close\r\n" };
+        let host = if headers.contains("Host: ") {
+            ""
+        } else {
+            "Host: fleet.example.com\r\n"
+        };
+        let length = if body.is_empty() {
+            String::new()
+        } else {
+            format!("Content-Length: {}\r\n", body.len())
+        };
+        let close = if headers.contains("Connection: ") {
+            ""
+        } else {
+            "Connection: close\r\n"
+        };
         let request = format!("{request_line}\r\n{host}{length}{close}{headers}\r\n{body}");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
+        read_answer(&mut stream).await
     }
 
     /// Tries to open a terminal and is refused.
     pub(crate) async fn refused(&self, target: &str, headers: &str) -> Answer {
-        self.send(&format!("GET {target} HTTP/1.1"), &format!("{UPGRADE}{headers}"), "").await
+        self.send(&format!("GET {target} HTTP/1.1"), &format!("{UPGRADE}{headers}"), "")
+            .await
     }
 
     pub(crate) async fn get(&self, target: &str, token: &str) -> Answer {
@@ -147,18 +185,25 @@ impl World {
     pub(crate) async fn open(&self, target: &str, headers: &[(&'static str, &str)]) -> Terminal {
         let mut request = format!("ws://fleet.example.com{target}").into_client_request().unwrap();
         for (name, value) in headers {
-            request.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+            request
+                .headers_mut()
+                .append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (socket, response) = client_async(request, stream).await.unwrap();
-        let protocol = response.headers().get("sec-websocket-protocol").map(|value| value.to_str().unwrap().to_owned());
+        let protocol = response
+            .headers()
+            .get("sec-websocket-protocol")
+            .map(|value| value.to_str().unwrap().to_owned());
         Terminal { socket, protocol }
     }
 
     /// Opens a terminal as the operator, and waits for its prompt.
     pub(crate) async fn opened(&self, device: &str) -> Terminal {
         let authorization = format!("Bearer {}", self.token("operator"));
-        let mut terminal = self.open(&format!("/terminal/{device}"), &[("authorization", &authorization)]).await;
+        let mut terminal = self
+            .open(&format!("/terminal/{device}"), &[("authorization", &authorization)])
+            .await;
         terminal.say(r#"{"AuthToken":"","columns":100,"rows":30}"#).await;
         terminal.hear("0$ ").await;
         terminal
@@ -171,13 +216,15 @@ impl World {
 
     /// Waits for the end of the newest session and returns why it ended.
     pub(crate) async fn session_end(&self) -> String {
-        for _ in 0..500 {
-            if let Some(reason) = self.session().await.reason {
-                return reason;
+        let ended = async {
+            loop {
+                if let Some(reason) = self.session().await.reason {
+                    return reason;
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the session has no end on record");
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap()
     }
 
     async fn enroll(&self, name: &str) {
@@ -218,7 +265,10 @@ impl World {
 
 impl Terminal {
     pub(crate) async fn say(&mut self, message: &str) {
-        self.socket.send(Message::Binary(Bytes::from(message.to_owned()))).await.unwrap();
+        self.socket
+            .send(Message::Binary(Bytes::from(message.to_owned())))
+            .await
+            .unwrap();
     }
 
     /// Waits for this message of the device.
@@ -243,12 +293,39 @@ impl Terminal {
     }
 
     async fn next(&mut self) -> Message {
-        tokio::time::timeout(Duration::from_secs(10), self.socket.next()).await.unwrap().unwrap().unwrap()
+        tokio::time::timeout(Duration::from_secs(10), self.socket.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
     }
+}
+
+async fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut answer = Answer {
+        status,
+        head,
+        body: String::new(),
+    };
+    let length = answer.header("content-length").unwrap_or("0").parse().unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    answer.body = String::from_utf8(body).unwrap();
+    answer
 }
 
 pub(crate) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
+}
+
+pub(crate) fn network(prefix: &str) -> VpnNetwork {
+    VpnNetwork::new(prefix.parse().unwrap(), None).unwrap()
 }
 
 fn settings(issuer: &FakeIssuer) -> Settings {
@@ -260,7 +337,7 @@ fn settings(issuer: &FakeIssuer) -> Settings {
         allowed_hosts: Some(vec!["fleet.example.com".to_owned()]),
         frame_ancestors: "'none'".to_owned(),
         allow_query_token: true,
-        network: VpnNetwork::new("10.8.0.0/24".parse().unwrap(), None).unwrap(),
+        network: network("10.8.0.0/24"),
         ttyd: TtydSettings {
             port: 7681,
             user_header: Some(HeaderName::from_static("x-remote-user")),

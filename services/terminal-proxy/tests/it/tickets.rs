@@ -11,17 +11,29 @@ async fn a_ticket_opens_its_device_once() {
     let world = World::new().await;
     let ticket = world.ticket(PAGE).await;
 
-    let mut terminal = world.open(&format!("/terminal?deviceId=pump-1&ticket={ticket}"), &[("origin", ORIGIN)]).await;
+    let mut terminal = world
+        .open(
+            &format!("/terminal?deviceId=pump-1&ticket={ticket}"),
+            &[("origin", ORIGIN)],
+        )
+        .await;
     terminal.say("{}").await;
     terminal.hear("0$ ").await;
 
-    let again = world.refused(&format!("/terminal?deviceId=pump-1&ticket={ticket}"), PAGE).await;
+    let again = world
+        .refused(&format!("/terminal?deviceId=pump-1&ticket={ticket}"), PAGE)
+        .await;
     assert_eq!(again.problem(), (401, "invalid-ticket".to_owned()));
 }
 
 #[tokio::test]
 async fn a_ticket_is_good_for_30_seconds_one_device_and_one_page() {
-    let world = World::with(|settings| settings.allowed_origins.push("https://widget.example.com".parse().unwrap())).await;
+    let world = World::with(|settings| {
+        settings
+            .allowed_origins
+            .push("https://widget.example.com".parse().unwrap());
+    })
+    .await;
     let redeem = async |target: String, headers: &str| world.refused(&target, headers).await.problem();
     let invalid = (401, "invalid-ticket".to_owned());
 
@@ -29,7 +41,14 @@ async fn a_ticket_is_good_for_30_seconds_one_device_and_one_page() {
     assert_eq!(redeem(format!("/terminal/pump-2?ticket={ticket}"), PAGE).await, invalid);
 
     let ticket = world.ticket(PAGE).await;
-    assert_eq!(redeem(format!("/terminal/pump-1?ticket={ticket}"), "Origin: https://widget.example.com\r\n").await, invalid);
+    assert_eq!(
+        redeem(
+            format!("/terminal/pump-1?ticket={ticket}"),
+            "Origin: https://widget.example.com\r\n"
+        )
+        .await,
+        invalid
+    );
 
     let ticket = world.ticket(PAGE).await;
     assert_eq!(redeem(format!("/terminal/pump-1?ticket={ticket}"), "").await, invalid);
@@ -61,12 +80,26 @@ async fn the_ticket_call_says_why_a_terminal_would_be_refused() {
         let (status, slug) = world.ask_for_ticket(device, &world.token(person), PAGE).await.problem();
         assert_eq!((status, slug.as_str()), expected, "{person} {device}");
     }
-    let elsewhere = world.ask_for_ticket("pump-1", &world.token("operator"), "Origin: https://evil.tld\r\n").await;
+    let elsewhere = world
+        .ask_for_ticket("pump-1", &world.token("operator"), "Origin: https://evil.tld\r\n")
+        .await;
     assert_eq!(elsewhere.problem(), (403, "origin-not-allowed".to_owned()));
-    let nobody = world.send("POST /terminal/tickets HTTP/1.1", "Content-Type: application/json\r\n", "{}").await;
+    let nobody = world
+        .send(
+            "POST /terminal/tickets HTTP/1.1",
+            "Content-Type: application/json\r\n",
+            "{}",
+        )
+        .await;
     assert_eq!(nobody.problem(), (401, "invalid-token".to_owned()));
     let more = format!("{}Content-Type: application/json\r\n", bearer(&world.token("operator")));
-    let more = world.send("POST /terminal/tickets HTTP/1.1", &more, r#"{"device_id":"pump-1","as":"root"}"#).await;
+    let more = world
+        .send(
+            "POST /terminal/tickets HTTP/1.1",
+            &more,
+            r#"{"device_id":"pump-1","as":"root"}"#,
+        )
+        .await;
     assert_eq!(more.problem(), (422, "invalid-field".to_owned()));
 }
 

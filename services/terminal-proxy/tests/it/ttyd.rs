@@ -85,15 +85,24 @@ impl TestDevice {
             head.push(stream.read_u8().await.unwrap());
         }
         let head = String::from_utf8(head).unwrap();
-        let key = head.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
+        let key = head
+            .split("Sec-WebSocket-Key: ")
+            .nth(1)
+            .and_then(|rest| rest.split("\r\n").next())
+            .unwrap();
         let accept = derive_accept_key(key.as_bytes());
         self.seen.lock().unwrap().heads.push(head.replace(key, "<key>"));
         let lines = match self.mood() {
-            Mood::Good | Mood::Refuses | Mood::Away => "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: tty\r\n\r\n",
+            Mood::Good | Mood::Refuses | Mood::Away => {
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: tty\r\n\r\n"
+            }
             Mood::Closes => return,
             Mood::Answers(lines) => lines,
         };
-        stream.write_all(lines.replace("{accept}", &accept).as_bytes()).await.unwrap();
+        stream
+            .write_all(lines.replace("{accept}", &accept).as_bytes())
+            .await
+            .unwrap();
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
         while let Some(Ok(message)) = socket.next().await {
             if let Message::Binary(bytes) = message
@@ -133,7 +142,9 @@ impl DeviceDialer for TestDevice {
                 tokio::time::sleep_until(deadline).await;
                 Err(DialError::TimedOut)
             }
-            Mood::Good | Mood::Closes | Mood::Answers(_) => Ok(Box::new(TcpStream::connect(self.address).await.unwrap())),
+            Mood::Good | Mood::Closes | Mood::Answers(_) => {
+                Ok(Box::new(TcpStream::connect(self.address).await.unwrap()))
+            }
         }
     }
 }
