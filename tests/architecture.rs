@@ -1,5 +1,4 @@
 //! Holds the tree against the rules of the house (`ARCHITECTURE.md`).
-#![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 
 use std::fs;
 use std::path::Path;

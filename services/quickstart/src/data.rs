@@ -22,16 +22,12 @@ pub(crate) struct DataFolder {
 impl DataFolder {
     /// Opens the folder, or makes a temporary one.
     pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
-        match path {
-            Some(path) => {
-                private_folder(path)?;
-                Ok(Self { path: fs::canonicalize(path)?, _temporary: None })
-            }
-            None => {
-                let temporary = TempDir::with_prefix("iot-bridge-quickstart-")?;
-                Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
-            }
+        if let Some(path) = path {
+            private_folder(path)?;
+            return Ok(Self { path: fs::canonicalize(path)?, _temporary: None });
         }
+        let temporary = TempDir::with_prefix("iot-bridge-quickstart-")?;
+        Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
     }
 
     /// Returns the URL of the database.

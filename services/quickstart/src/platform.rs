@@ -90,7 +90,7 @@ impl Platform {
 
         let password = random_secret();
         serve_login(listeners.login, login_config(&issuer, &proxy, &password), clock.clone(), shutdown).await?;
-        let keys = signing_keys(&issuer, &http, clock.clone(), shutdown)?;
+        let keys = signing_keys(&issuer, &http, clock.clone(), shutdown);
         progress.done("login", &issuer);
 
         let network = VpnNetwork::new(NETWORK.parse()?, None)?;
@@ -204,12 +204,12 @@ fn signing_keys(
     http: &reqwest::Client,
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
-) -> Result<Arc<JwksCache>, Box<dyn Error>> {
+) -> Arc<JwksCache> {
     let location = JwksLocation::Discovery { issuer: issuer.as_str().to_owned() };
     let settings = JwksSettings { location, max_age: JwksSettings::DEFAULT_MAX_AGE };
     let keys = Arc::new(JwksCache::new(settings, http.clone(), clock));
     shutdown.spawn(keys.clone().refresh_task(shutdown.token()));
-    Ok(keys)
+    keys
 }
 
 fn verifier(
