@@ -98,7 +98,7 @@ contract! {
     races::two_hundred_devices_with_one_certificate_key_are_one_device,
     races::two_hundred_different_requests_for_one_id_have_one_winner,
     races::a_quota_holds_against_two_hundred_devices_at_once,
-    races::of_fifty_who_decommission_a_device_one_does,
+    races::of_ten_who_decommission_a_device_at_once_one_does,
     races::each_order_goes_to_one_of_many_workers,
     races::enrolling_and_decommissioning_at_once_keeps_the_invariants,
     sessions::a_session_is_on_record_from_its_beginning_to_its_first_end,
