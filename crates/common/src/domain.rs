@@ -9,27 +9,32 @@ mod wireguard_key;
 
 mod audit;
 mod directory;
+mod drift;
 mod enrollment;
+mod events;
 mod jobs;
 mod registry;
 mod sessions;
+mod updates;
 
 pub use audit::{Actor, AuditEvent, AuditFilter, AuditRecord, AuditTrail};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, rfc3339};
 pub use device::{Device, DeviceState, GroupName, InvalidGroupName, LiveFacts};
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use directory::{DeviceDirectory, DeviceFilter, DevicePage, DeviceView};
+pub use drift::{Drift, DriftKind, DriftLedger, DriftReport};
 pub use enrollment::{
-    Admission, AdmitError, Application, CertificateIntent, CertificateRecord, CertificateState,
-    Digest, EnrollmentToken, EnrollmentTokens, IdPattern, InvalidIdPattern, IssuedCertificate,
-    NewEnrollmentToken, TokenPurpose,
+    Admission, AdmitError, Application, CertificateIntent, CertificateRecord, CertificateState, Digest,
+    EnrollmentToken, EnrollmentTokens, IdPattern, InvalidIdPattern, IssuedCertificate, NewEnrollmentToken,
+    TokenPurpose,
 };
+pub use events::{EventInbox, EventOrders, EventOutcome, PlatformEvent, PlatformEventKind};
 pub use jobs::{Job, JobAction, JobQueue, JobState, System};
 pub use operator::{Operator, Role};
 pub use registry::{DeviceRegistry, RegistryError, RetireError, Retired, StoreError};
 pub use sessions::{
-    NewSession, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding, Ticket,
-    TicketOffice,
+    NewSession, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding, Ticket, TicketOffice,
 };
+pub use updates::{UpdateHistory, UpdateLedger, UpdateReport, UpdateStatus};
 pub use vpn::{InvalidVpnNetwork, VpnAddress, VpnNetwork};
 pub use wireguard_key::{InvalidWireguardKey, WireguardKey, WireguardPrivateKey};

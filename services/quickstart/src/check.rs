@@ -42,7 +42,12 @@ pub(crate) async fn run(
     let platform = Platform::start(config, data, shutdown, progress).await?;
     let operator = platform.log_in().await?;
     progress.done("logged in", "authorization code with PKCE");
-    let fleet = Fleet { platform: &platform, data, operator: &operator, shutdown };
+    let fleet = Fleet {
+        platform: &platform,
+        data,
+        operator: &operator,
+        shutdown,
+    };
     let devices = fleet.start(config.devices, progress).await?;
     if let Some((first, others)) = devices.split_first() {
         open(&operator, first.id(), progress).await?;
@@ -52,7 +57,9 @@ pub(crate) async fn run(
     let (seconds, memory) = (progress.elapsed().as_secs_f64(), peak_memory_megabytes());
     shutdown.drain();
     platform.store.close().await;
-    say(format_args!("check passed in {seconds:.3} s, at most {memory} MB of memory"));
+    say(format_args!(
+        "check passed in {seconds:.3} s, at most {memory} MB of memory"
+    ));
     Ok(())
 }
 
@@ -60,7 +67,10 @@ async fn open(operator: &Operator, id: &DeviceId, progress: &mut Progress) -> Re
     let asked = Instant::now();
     let mut terminal = operator.open_terminal(id).await?;
     terminal.wait_for_output().await?;
-    progress.done("shell", format_args!("{id}: first byte {} ms after the ticket", asked.elapsed().as_millis()));
+    progress.done(
+        "shell",
+        format_args!("{id}: first byte {} ms after the ticket", asked.elapsed().as_millis()),
+    );
     terminal.run(COMMAND, ANSWER).await?;
     progress.done("command", format_args!("{id} ran it and its output came back"));
     Ok(terminal.leave().await?)
@@ -76,7 +86,10 @@ async fn open_all(
         terminal.run(COMMAND, ANSWER).await?;
         terminal.leave().await
     });
-    stream::iter(shells).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    stream::iter(shells)
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
     if !devices.is_empty() {
         progress.done("fleet", format_args!("{} more devices ran it", devices.len()));
     }
@@ -91,7 +104,10 @@ async fn decommission(operator: &Operator, id: &DeviceId, progress: &mut Progres
     progress.done("retired", format_args!("{id}: {}", answer["systems"]));
     match operator.open_terminal(id).await {
         Ok(_) => Err(CheckError::StillOpen.into()),
-        Err(OperatorError::Refused { status: StatusCode::NOT_FOUND, problem }) => {
+        Err(OperatorError::Refused {
+            status: StatusCode::NOT_FOUND,
+            problem,
+        }) => {
             progress.done("refused", format_args!("{id}: 404 {problem}"));
             Ok(())
         }
@@ -103,7 +119,10 @@ async fn decommission(operator: &Operator, id: &DeviceId, progress: &mut Progres
 /// The most memory that this process ever held (`VmHWM` of proc(5)), in units of 10^6 bytes.
 fn peak_memory_megabytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap_or_default();
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap_or_default();
     (kibibytes * 1024).div_ceil(1_000_000)
 }

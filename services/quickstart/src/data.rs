@@ -24,10 +24,16 @@ impl DataFolder {
     pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
         if let Some(path) = path {
             private_folder(path)?;
-            return Ok(Self { path: fs::canonicalize(path)?, _temporary: None });
+            return Ok(Self {
+                path: fs::canonicalize(path)?,
+                _temporary: None,
+            });
         }
         let temporary = TempDir::with_prefix("iot-bridge-quickstart-")?;
-        Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
+        Ok(Self {
+            path: temporary.path().to_owned(),
+            _temporary: Some(temporary),
+        })
     }
 
     /// Returns the URL of the database.
@@ -75,7 +81,12 @@ impl DataFolder {
 
 /// Writes a secret into a file that only its owner reads.
 pub(crate) fn write_secret(path: &Path, secret: &SecretString) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(secret.expose_secret().as_bytes())?;
     file.sync_all()
 }

@@ -89,7 +89,9 @@ impl EmbeddedCa {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![self.crl_url.clone()] }];
+        params.crl_distribution_points = vec![CrlDistributionPoint {
+            uris: vec![self.crl_url.clone()],
+        }];
         params.use_authority_key_identifier_extension = true;
         Ok(params.signed_by(&request.public_key, &self.issuer)?.pem())
     }
@@ -102,7 +104,9 @@ impl EmbeddedCa {
             next_update: now + CRL_LIFETIME,
             crl_number: SerialNumber::from(u64::try_from(now.unix_timestamp()).unwrap_or_default()),
             issuing_distribution_point: Some(CrlIssuingDistributionPoint {
-                distribution_point: CrlDistributionPoint { uris: vec![self.crl_url.clone()] },
+                distribution_point: CrlDistributionPoint {
+                    uris: vec![self.crl_url.clone()],
+                },
                 scope: None,
             }),
             revoked_certs: revoked.iter().map(revoked_entry).collect(),
@@ -117,7 +121,11 @@ impl EmbeddedCa {
             return Ok(());
         }
         let now = self.clock.now();
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.revoked_file)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&self.revoked_file)?;
         writeln!(file, "{serial} {}", now.unix_timestamp())?;
         file.sync_all()?;
         revoked.push((serial.to_owned(), now));
@@ -127,19 +135,27 @@ impl EmbeddedCa {
 
 impl std::fmt::Debug for EmbeddedCa {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("EmbeddedCa").field("crl_url", &self.crl_url).finish_non_exhaustive()
+        formatter
+            .debug_struct("EmbeddedCa")
+            .field("crl_url", &self.crl_url)
+            .finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl CertificateAuthority for EmbeddedCa {
     async fn sign(&self, intent: &CertificateIntent) -> Result<SignedChain, UpstreamError> {
-        let leaf = self.leaf(intent).map_err(|error| UpstreamError::refused(System::CertificateAuthority, error))?;
-        Ok(SignedChain { pem: leaf + &self.intermediate_pem })
+        let leaf = self
+            .leaf(intent)
+            .map_err(|error| UpstreamError::refused(System::CertificateAuthority, error))?;
+        Ok(SignedChain {
+            pem: leaf + &self.intermediate_pem,
+        })
     }
 
     async fn revoke(&self, serial: &str) -> Result<(), UpstreamError> {
-        self.revoke_serial(serial).map_err(|error| UpstreamError::unavailable(System::CertificateAuthority, error))
+        self.revoke_serial(serial)
+            .map_err(|error| UpstreamError::unavailable(System::CertificateAuthority, error))
     }
 
     async fn roots(&self) -> Result<String, UpstreamError> {
@@ -148,7 +164,8 @@ impl CertificateAuthority for EmbeddedCa {
 
     async fn crl(&self) -> Result<Option<Vec<u8>>, UpstreamError> {
         let list = self.revocation_list();
-        list.map(Some).map_err(|error| UpstreamError::unexpected(System::CertificateAuthority, error))
+        list.map(Some)
+            .map_err(|error| UpstreamError::unexpected(System::CertificateAuthority, error))
     }
 
     async fn health(&self) -> Result<(), UpstreamError> {
@@ -195,7 +212,12 @@ fn random_serial() -> SerialNumber {
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -207,13 +229,20 @@ fn read_revoked(path: &Path) -> io::Result<Vec<(String, Timestamp)>> {
     };
     let parse = |line: &str| {
         let (serial, seconds) = line.split_once(' ')?;
-        Some((serial.to_owned(), Timestamp::from_unix_timestamp(seconds.parse().ok()?).ok()?))
+        Some((
+            serial.to_owned(),
+            Timestamp::from_unix_timestamp(seconds.parse().ok()?).ok()?,
+        ))
     };
     Ok(text.lines().filter_map(parse).collect())
 }
 
 fn revoked_entry((serial, at): &(String, Timestamp)) -> RevokedCertParams {
-    let digits = if serial.len() % 2 == 0 { serial.clone() } else { format!("0{serial}") };
+    let digits = if serial.len() % 2 == 0 {
+        serial.clone()
+    } else {
+        format!("0{serial}")
+    };
     let bytes: Vec<u8> = digits
         .as_bytes()
         .chunks(2)

@@ -33,7 +33,11 @@ pub(crate) struct Fleet<'start> {
 
 impl Fleet<'_> {
     /// Brings `count` devices up: those of a former start first, then new ones.
-    pub(crate) async fn start(&self, count: u16, progress: &mut Progress) -> Result<Vec<RunningDevice>, Box<dyn Error>> {
+    pub(crate) async fn start(
+        &self,
+        count: u16,
+        progress: &mut Progress,
+    ) -> Result<Vec<RunningDevice>, Box<dyn Error>> {
         let token = self.operator.enrollment_token(count).await?;
         let ids = self.ids(count).await?;
         let Some((first, others)) = ids.split_first() else {
@@ -79,7 +83,10 @@ impl Fleet<'_> {
         let connected = enrolled.connect(Some(&self.platform.hub)).await?;
         progress.done("tunnel", format_args!("{id}: WireGuard handshake"));
         let running = connected.serve(terminal_settings(), self.shutdown)?;
-        progress.done("terminal", format_args!("{id} serves a shell on {}:{}", running.address(), terminal::PORT));
+        progress.done(
+            "terminal",
+            format_args!("{id} serves a shell on {}:{}", running.address(), terminal::PORT),
+        );
         Ok(running)
     }
 
@@ -103,5 +110,8 @@ impl Fleet<'_> {
 }
 
 fn terminal_settings() -> TerminalSettings {
-    TerminalSettings { user_header: Some(OPERATOR_HEADER), ..TerminalSettings::default() }
+    TerminalSettings {
+        user_header: Some(OPERATOR_HEADER),
+        ..TerminalSettings::default()
+    }
 }

@@ -52,13 +52,21 @@ async fn serve(
 ) -> Result<(), Box<dyn Error>> {
     let platform = Platform::start(config, data, shutdown, progress).await?;
     let operator = platform.log_in().await?;
-    let fleet = Fleet { platform: &platform, data, operator: &operator, shutdown };
+    let fleet = Fleet {
+        platform: &platform,
+        data,
+        operator: &operator,
+        shutdown,
+    };
     fleet.start(config.devices, progress).await?;
     if let Some(file) = &config.password_file {
         data::write_secret(file, &platform.password)?;
     }
     say(format_args!("\n  web page   {}", platform.proxy));
-    say(format_args!("  login      {USERNAME} / {}", platform.password.expose_secret()));
+    say(format_args!(
+        "  login      {USERNAME} / {}",
+        platform.password.expose_secret()
+    ));
     say("\nCtrl-C ends it.");
     shutdown.token().cancelled().await;
     say("\nEnding: sessions are told, devices leave.");

@@ -19,7 +19,10 @@ async fn main() -> ExitCode {
     match quickstart::run(&config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = problem::error_chain(error.as_ref()), "Quickstart did not get through");
+            tracing::error!(
+                error = problem::error_chain(error.as_ref()),
+                "Quickstart did not get through"
+            );
             ExitCode::FAILURE
         }
     }

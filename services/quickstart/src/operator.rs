@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use url::Url;
 
@@ -65,7 +65,12 @@ pub(crate) struct Terminal {
 impl Operator {
     /// Puts an access token to use.
     pub(crate) fn new(http: Client, api: Url, proxy: Url, access_token: SecretString) -> Self {
-        Self { http, api, proxy, access_token }
+        Self {
+            http,
+            api,
+            proxy,
+            access_token,
+        }
     }
 
     /// Makes an enrollment token for as many devices as `quota`.
@@ -76,7 +81,13 @@ impl Operator {
         }
         let request = json!({ "id_pattern": "*", "quota": quota, "expires_in_seconds": 3600 });
         let url = join(&self.api, "enrollment-tokens");
-        let answer = self.http.post(url).bearer_auth(self.bearer()).json(&request).send().await?;
+        let answer = self
+            .http
+            .post(url)
+            .bearer_auth(self.bearer())
+            .json(&request)
+            .send()
+            .await?;
         Ok(accepted(answer).await?.json::<Created>().await?.token)
     }
 
@@ -95,7 +106,13 @@ impl Operator {
         }
         let url = join(&self.proxy, "terminal/tickets");
         let request = json!({ "device_id": id });
-        let answer = self.http.post(url).bearer_auth(self.bearer()).json(&request).send().await?;
+        let answer = self
+            .http
+            .post(url)
+            .bearer_auth(self.bearer())
+            .json(&request)
+            .send()
+            .await?;
         let issued: Issued = accepted(answer).await?.json().await?;
         self.connect(id, issued.ticket.expose_secret()).await
     }
@@ -105,11 +122,16 @@ impl Operator {
         url.query_pairs_mut().append_pair("ticket", ticket);
         url.set_scheme("ws").expect("http and ws are both special schemes");
         let mut request = url.as_str().into_client_request().map_err(Box::new)?;
-        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("tty"));
+        request
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("tty"));
         let (mut socket, _) = connect_async(request).await.map_err(Box::new)?;
         let hello = json!({ "AuthToken": "", "columns": 80, "rows": 24 }).to_string();
         socket.send(Message::text(hello)).await.map_err(Box::new)?;
-        Ok(Terminal { socket, printed: String::new() })
+        Ok(Terminal {
+            socket,
+            printed: String::new(),
+        })
     }
 
     fn bearer(&self) -> &str {
@@ -127,7 +149,10 @@ impl Terminal {
     pub(crate) async fn run(&mut self, line: &str, answer: &str) -> Result<(), OperatorError> {
         self.printed.clear();
         let typed = format!("0{line}\r");
-        self.socket.send(Message::binary(typed.into_bytes())).await.map_err(Box::new)?;
+        self.socket
+            .send(Message::binary(typed.into_bytes()))
+            .await
+            .map_err(Box::new)?;
         self.read_until(|printed| printed.contains(answer)).await
     }
 
@@ -139,7 +164,9 @@ impl Terminal {
     async fn read_until(&mut self, enough: impl Fn(&str) -> bool) -> Result<(), OperatorError> {
         while !enough(&self.printed) {
             let Ok(Some(message)) = timeout(ANSWER_WITHIN, self.socket.next()).await else {
-                return Err(OperatorError::NoAnswer { printed: self.printed.clone() });
+                return Err(OperatorError::NoAnswer {
+                    printed: self.printed.clone(),
+                });
             };
             let data = message.map_err(Box::new)?.into_data();
             if let Some(output) = data.strip_prefix(b"0") {
@@ -151,7 +178,8 @@ impl Terminal {
 }
 
 fn join(base: &Url, path: &str) -> Url {
-    base.join(path).expect("the paths are written here and in the id's grammar")
+    base.join(path)
+        .expect("the paths are written here and in the id's grammar")
 }
 
 async fn accepted(answer: Response) -> Result<Response, OperatorError> {
@@ -160,6 +188,8 @@ async fn accepted(answer: Response) -> Result<Response, OperatorError> {
         return Ok(answer);
     }
     let document: serde_json::Value = answer.json().await.unwrap_or_default();
-    let problem = [&document["title"], &document["detail"]].map(|text| text.as_str().unwrap_or_default()).join(": ");
+    let problem = [&document["title"], &document["detail"]]
+        .map(|text| text.as_str().unwrap_or_default())
+        .join(": ");
     Err(OperatorError::Refused { status, problem })
 }

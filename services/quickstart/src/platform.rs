@@ -89,12 +89,23 @@ impl Platform {
         progress.done("authority", "root → intermediate → leaf, in a folder");
 
         let password = random_secret();
-        serve_login(listeners.login, login_config(&issuer, &proxy, &password), clock.clone(), shutdown).await?;
+        serve_login(
+            listeners.login,
+            login_config(&issuer, &proxy, &password),
+            clock.clone(),
+            shutdown,
+        )
+        .await?;
         let keys = signing_keys(&issuer, &http, clock.clone(), shutdown);
         progress.done("login", &issuer);
 
         let network = VpnNetwork::new(NETWORK.parse()?, None)?;
-        let hub = HubConfig { private_key: data.hub_key()?, network, listen: loopback(0), clock: clock.clone() };
+        let hub = HubConfig {
+            private_key: data.hub_key()?,
+            network,
+            listen: loopback(0),
+            clock: clock.clone(),
+        };
         let hub = Arc::new(EmbeddedHub::start(hub).await?);
         let hub_endpoint: HubEndpoint = hub.listen_address().to_string().parse()?;
         progress.done("hub", format_args!("WireGuard on udp {hub_endpoint}"));
@@ -124,7 +135,16 @@ impl Platform {
         server::serve(listeners.proxy, terminal.router(), terminal.server_options(), shutdown);
         progress.done("proxy", &proxy);
         let redirect = proxy.join("ui/callback")?;
-        Ok(Self { api, proxy, hub: hub_endpoint, password, store, issuer, redirect, http })
+        Ok(Self {
+            api,
+            proxy,
+            hub: hub_endpoint,
+            password,
+            store,
+            issuer,
+            redirect,
+            http,
+        })
     }
 
     /// Logs in as the demo person, by the same flow as a browser.
@@ -137,7 +157,12 @@ impl Platform {
             password: &self.password,
         };
         let tokens = client::login(&self.http, &login).await?;
-        Ok(Operator::new(self.http.clone(), self.api.clone(), self.proxy.clone(), tokens.access_token))
+        Ok(Operator::new(
+            self.http.clone(),
+            self.api.clone(),
+            self.proxy.clone(),
+            tokens.access_token,
+        ))
     }
 }
 
@@ -153,7 +178,11 @@ impl Listeners {
     /// Returns the addresses of issuer, bridge and proxy.
     fn urls(&self) -> Result<(Url, Url, Url), Box<dyn Error>> {
         let url = |listener: &TcpListener| Ok::<_, Box<dyn Error>>(Url::parse(&origin(listener.local_addr()?))?);
-        Ok((url(&self.login)?.join("realms/demo")?, url(&self.api)?, url(&self.proxy)?))
+        Ok((
+            url(&self.login)?.join("realms/demo")?,
+            url(&self.api)?,
+            url(&self.proxy)?,
+        ))
     }
 }
 
@@ -199,14 +228,14 @@ async fn serve_login(
     Ok(())
 }
 
-fn signing_keys(
-    issuer: &Url,
-    http: &reqwest::Client,
-    clock: Arc<dyn Clock>,
-    shutdown: &Shutdown,
-) -> Arc<JwksCache> {
-    let location = JwksLocation::Discovery { issuer: issuer.as_str().to_owned() };
-    let settings = JwksSettings { location, max_age: JwksSettings::DEFAULT_MAX_AGE };
+fn signing_keys(issuer: &Url, http: &reqwest::Client, clock: Arc<dyn Clock>, shutdown: &Shutdown) -> Arc<JwksCache> {
+    let location = JwksLocation::Discovery {
+        issuer: issuer.as_str().to_owned(),
+    };
+    let settings = JwksSettings {
+        location,
+        max_age: JwksSettings::DEFAULT_MAX_AGE,
+    };
     let keys = Arc::new(JwksCache::new(settings, http.clone(), clock));
     shutdown.spawn(keys.clone().refresh_task(shutdown.token()));
     keys

@@ -15,7 +15,10 @@ impl Progress {
     /// Starts the clock.
     pub(crate) fn start() -> Self {
         let now = Instant::now();
-        Self { started: now, last: now }
+        Self {
+            started: now,
+            last: now,
+        }
     }
 
     /// Says that a step is done.
@@ -23,7 +26,11 @@ impl Progress {
         let now = Instant::now();
         let (total, took) = (now - self.started, now - self.last);
         self.last = now;
-        say(format_args!("{:>7.3} s  +{:>5} ms  {step:<12} {detail}", total.as_secs_f64(), took.as_millis()));
+        say(format_args!(
+            "{:>7.3} s  +{:>5} ms  {step:<12} {detail}",
+            total.as_secs_f64(),
+            took.as_millis()
+        ));
     }
 
     /// Returns the time since the start.

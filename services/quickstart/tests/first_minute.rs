@@ -12,7 +12,18 @@ fn the_check_walks_the_whole_path_and_passes() {
     let output = quickstart(&["--check"]).output().unwrap();
 
     let text = passed(&output);
-    for step in ["authority", "api", "proxy", "enrolled", "tunnel", "terminal", "shell", "command", "retired", "refused"] {
+    for step in [
+        "authority",
+        "api",
+        "proxy",
+        "enrolled",
+        "tunnel",
+        "terminal",
+        "shell",
+        "command",
+        "retired",
+        "refused",
+    ] {
         assert!(text.contains(&format!(" {step} ")), "no line for {step}:\n{text}");
     }
 }
@@ -23,8 +34,16 @@ fn a_second_start_with_the_same_data_finds_its_fleet() {
     let data = folder.path().join("data");
     let data = data.to_str().unwrap();
 
-    let first = passed(&quickstart(&["--check", "--devices", "2", "--data-dir", data]).output().unwrap());
-    let second = passed(&quickstart(&["--check", "--devices", "2", "--data-dir", data]).output().unwrap());
+    let first = passed(
+        &quickstart(&["--check", "--devices", "2", "--data-dir", data])
+            .output()
+            .unwrap(),
+    );
+    let second = passed(
+        &quickstart(&["--check", "--devices", "2", "--data-dir", data])
+            .output()
+            .unwrap(),
+    );
 
     assert!(first.contains("demo-1 enrolled as 10.8.0.2"), "{first}");
     // The first start decommissioned demo-1; demo-2 comes back as it was, and a new device joins it.
@@ -49,7 +68,10 @@ fn every_listener_is_on_loopback_and_ctrl_c_ends_with_0() {
     assert!(listeners.len() >= 4, "login, API, proxy and hub listen: {listeners:?}");
     assert!(listeners.iter().all(IpAddr::is_loopback), "{listeners:?}");
 
-    let interrupted = Command::new("kill").args(["-INT", &running.child.id().to_string()]).status().unwrap();
+    let interrupted = Command::new("kill")
+        .args(["-INT", &running.child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(interrupted.success());
     let mut rest = String::new();
     running.output.read_to_string(&mut rest).unwrap();
@@ -66,13 +88,19 @@ fn a_bad_option_is_one_sentence_and_exit_code_78() {
 
 fn quickstart(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quickstart"));
-    command.args(["--api-port", "0", "--proxy-port", "0", "--login-port", "0"]).args(arguments);
+    command
+        .args(["--api-port", "0", "--proxy-port", "0", "--login-port", "0"])
+        .args(arguments);
     command
 }
 
 fn passed(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(text.contains("check passed in "), "{text}");
     text
 }
@@ -114,7 +142,11 @@ fn listeners(process: u32) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for (table, states) in [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")] {
         let text = fs::read_to_string(Path::new(&process).join("net").join(table)).unwrap();
-        for row in text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>()) {
+        for row in text
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        {
             if row[3] == states && sockets.iter().any(|inode| inode == row[9]) {
                 found.push(address(row[1].split(':').next().unwrap()));
             }
@@ -125,7 +157,10 @@ fn listeners(process: u32) -> Vec<IpAddr> {
 
 /// Reads an address as the kernel prints it: 32-bit words in hex, in the machine's byte order.
 fn address(hex: &str) -> IpAddr {
-    let words = hex.as_bytes().chunks(8).map(|word| u32::from_str_radix(std::str::from_utf8(word).unwrap(), 16).unwrap());
+    let words = hex
+        .as_bytes()
+        .chunks(8)
+        .map(|word| u32::from_str_radix(std::str::from_utf8(word).unwrap(), 16).unwrap());
     let bytes: Vec<u8> = words.flat_map(u32::to_ne_bytes).collect();
     match <[u8; 4]>::try_from(bytes.as_slice()) {
         Ok(four) => IpAddr::from(four),

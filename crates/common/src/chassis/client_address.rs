@@ -66,13 +66,9 @@ impl FromStr for TrustedProxies {
 
     /// Reads networks and single addresses, separated by commas; nothing is nobody.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let entries = text
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty());
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let networks = entries.map(|entry| {
-            let network =
-                IpNet::from_str(entry).or_else(|_| IpAddr::from_str(entry).map(IpNet::from));
+            let network = IpNet::from_str(entry).or_else(|_| IpAddr::from_str(entry).map(IpNet::from));
             network.map_err(|_| InvalidTrustedProxies)
         });
         networks.collect::<Result<_, _>>().map(Self)
@@ -87,9 +83,7 @@ pub struct InvalidTrustedProxies;
 /// The other end of the socket; `0.0.0.0` where there is no socket, as in a test without a server.
 fn peer_address(extensions: &Extensions) -> IpAddr {
     let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
-        peer.0.ip().to_canonical()
-    })
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip().to_canonical())
 }
 
 /// Proxies write an address with or without its port.
@@ -108,20 +102,14 @@ mod tests {
     #[test]
     fn without_trust_the_header_is_ignored() {
         assert_eq!(client(&[], "203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
-        assert_eq!(
-            client(&["10.0.0.0/8"], "203.0.113.9", &["198.51.100.1"]),
-            "203.0.113.9"
-        );
+        assert_eq!(client(&["10.0.0.0/8"], "203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
     }
 
     #[test]
     fn a_trusted_proxy_is_believed_up_to_the_first_address_that_is_not_trusted() {
         let trusted = &["10.0.0.0/8"];
 
-        assert_eq!(
-            client(trusted, "10.0.0.1", &["198.51.100.1"]),
-            "198.51.100.1"
-        );
+        assert_eq!(client(trusted, "10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(
             client(trusted, "10.0.0.1", &["1.2.3.4, 198.51.100.1, 10.0.0.2"]),
             "198.51.100.1"
@@ -130,30 +118,21 @@ mod tests {
             client(trusted, "10.0.0.1", &["1.2.3.4", "198.51.100.1:4711"]),
             "198.51.100.1"
         );
-        assert_eq!(
-            client(trusted, "::ffff:10.0.0.1", &["2001:db8::1"]),
-            "2001:db8::1"
-        );
+        assert_eq!(client(trusted, "::ffff:10.0.0.1", &["2001:db8::1"]), "2001:db8::1");
     }
 
     #[test]
     fn nonsense_ends_the_search_at_the_last_known_address() {
         let trusted = &["10.0.0.0/8"];
 
-        assert_eq!(
-            client(trusted, "10.0.0.1", &["198.51.100.1, unknown"]),
-            "10.0.0.1"
-        );
+        assert_eq!(client(trusted, "10.0.0.1", &["198.51.100.1, unknown"]), "10.0.0.1");
         assert_eq!(client(trusted, "10.0.0.1", &[]), "10.0.0.1");
     }
 
     #[test]
     fn a_list_may_be_empty_and_name_networks_and_addresses() {
         assert!("".parse::<TrustedProxies>().unwrap().0.is_empty());
-        assert_eq!(
-            "10.0.0.0/8, ::1".parse::<TrustedProxies>().unwrap().0.len(),
-            2
-        );
+        assert_eq!("10.0.0.0/8, ::1".parse::<TrustedProxies>().unwrap().0.len(), 2);
         assert_eq!(
             "10.0.0.0/8, proxy".parse::<TrustedProxies>().unwrap_err(),
             InvalidTrustedProxies

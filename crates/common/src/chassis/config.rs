@@ -103,10 +103,7 @@ pub struct ProxySettings {
 }
 
 /// Opens a listener; `setting` is the name of the setting that the address came from.
-pub async fn listen(
-    setting: &'static str,
-    address: SocketAddr,
-) -> Result<TcpListener, ConfigError> {
+pub async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ConfigError> {
     TcpListener::bind(address).await.map_err(|error| {
         let reason = error.kind();
         ConfigError::new(format!(
@@ -168,18 +165,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_taken_is_explained_in_one_sentence() {
-        let taken = listen("BIND", "127.0.0.1:0".parse().unwrap())
-            .await
-            .unwrap();
+        let taken = listen("BIND", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = taken.local_addr().unwrap();
 
         let error = listen("BIND", address).await.unwrap_err();
 
         assert_eq!(
             error.to_string(),
-            format!(
-                "`BIND` says {address}, but it is not possible to listen there: address in use."
-            )
+            format!("`BIND` says {address}, but it is not possible to listen there: address in use.")
         );
     }
 }

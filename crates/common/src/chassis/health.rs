@@ -35,20 +35,11 @@ pub trait Probe: Send + Sync + 'static {
 }
 
 /// Serves `/health`, `/livez`, `/readyz` and `/metrics`.
-pub fn router(
-    service: &'static str,
-    probes: Vec<Arc<dyn Probe>>,
-    registry: Arc<Registry>,
-) -> Router {
+pub fn router(service: &'static str, probes: Vec<Arc<dyn Probe>>, registry: Arc<Registry>) -> Router {
     Router::new()
         .route(
             "/health",
-            get(move || async move {
-                Json(Health {
-                    status: "ok",
-                    service,
-                })
-            }),
+            get(move || async move { Json(Health { status: "ok", service }) }),
         )
         .route("/livez", get(async || Json(Liveness { status: "ok" })))
         .route("/readyz", get(ready).with_state(probes.into()))
@@ -85,10 +76,7 @@ async fn ready(State(probes): State<Arc<[Arc<dyn Probe>]>>) -> Response {
         running.spawn(ask(probe));
     }
     let dependencies: BTreeMap<_, _> = running.join_all().await.into_iter().collect();
-    if dependencies
-        .values()
-        .all(|dependency| dependency.reason.is_none())
-    {
+    if dependencies.values().all(|dependency| dependency.reason.is_none()) {
         Json(Readiness {
             status: "ok",
             dependencies,
@@ -99,12 +87,7 @@ async fn ready(State(probes): State<Arc<[Arc<dyn Probe>]>>) -> Response {
             status: "unavailable",
             dependencies,
         });
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            [(RETRY_AFTER, "1")],
-            readiness,
-        )
-            .into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], readiness).into_response()
     }
 }
 

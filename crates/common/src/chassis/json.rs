@@ -34,12 +34,9 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::unsupported_media_type()
-                .with_detail("The body must be `application/json`."));
+            return Err(Problem::unsupported_media_type().with_detail("The body must be `application/json`."));
         }
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(unreadable_body)?;
+        let body = Bytes::from_request(request, state).await.map_err(unreadable_body)?;
         parse(&body).map(Self)
     }
 }
@@ -79,8 +76,7 @@ fn unreadable_body(rejection: BytesRejection) -> Problem {
 /// A path is repeated to the caller only when it looks like the name of one of our fields.
 fn field_path(path: &serde_path_to_error::Path) -> Option<String> {
     let path = path.to_string();
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'[' | b']');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'[' | b']');
     (path != "." && path.len() <= MAX_FIELD_PATH && path.bytes().all(plain)).then_some(path)
 }
 
@@ -190,10 +186,7 @@ mod tests {
         ];
         for body in bad {
             let problem = parse::<Order>(body).unwrap_err();
-            let start = String::from_utf8_lossy(body)
-                .chars()
-                .take(60)
-                .collect::<String>();
+            let start = String::from_utf8_lossy(body).chars().take(60).collect::<String>();
             assert_eq!(problem.slug(), "malformed-json", "{start}");
         }
     }
@@ -202,25 +195,15 @@ mod tests {
     fn a_field_that_is_wrong_is_named_and_its_value_is_not() {
         let cases: [(&str, Option<&str>); 4] = [
             (r#"{"csr":7}"#, Some("csr")),
-            (
-                r#"{"csr":"x","nested":{"count":"hunter2"}}"#,
-                Some("nested.count"),
-            ),
-            (
-                r#"{"csr":"x","wg_private_key":"hunter2"}"#,
-                Some("wg_private_key"),
-            ),
+            (r#"{"csr":"x","nested":{"count":"hunter2"}}"#, Some("nested.count")),
+            (r#"{"csr":"x","wg_private_key":"hunter2"}"#, Some("wg_private_key")),
             (r#"{"csr":"x","<script>":"hunter2"}"#, None),
         ];
         for (body, field) in cases {
             let problem = parse::<Order>(body.as_bytes()).unwrap_err();
             let document = problem.document(None);
             assert_eq!(problem.slug(), "invalid-field", "{body}");
-            assert_eq!(
-                document.get("field").and_then(|field| field.as_str()),
-                field,
-                "{body}"
-            );
+            assert_eq!(document.get("field").and_then(|field| field.as_str()), field, "{body}");
             assert!(!document.to_string().contains("hunter2"), "{document}");
         }
     }

@@ -11,8 +11,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::Limited;
@@ -101,9 +100,7 @@ async fn observe(State(layers): State<Arc<Layers>>, mut request: Request, next: 
     let problem = finish_problem(&mut response, id);
     set_headers(response.headers_mut(), id);
     let took = started.elapsed();
-    layers
-        .metrics
-        .count_request(route, method, response.status(), took);
+    layers.metrics.count_request(route, method, response.status(), took);
     span.in_scope(|| {
         log_request(&Line {
             method,
@@ -151,34 +148,26 @@ fn log_request(line: &Line<'_>) {
 /// Any other method is one for the log and the metrics: the caller could invent thousands.
 fn method_name(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    KNOWN
-        .into_iter()
-        .find(|known| method == *known)
-        .unwrap_or("other")
+    KNOWN.into_iter().find(|known| method == *known).unwrap_or("other")
 }
 
 /// Gives a problem its request id, and makes one of an error that is bare text, as the framework answers
 /// unknown routes, wrong methods and parameters that it cannot read. Returns the slug.
 fn finish_problem(response: &mut Response, id: RequestId) -> Option<&'static str> {
     let known = response.extensions_mut().remove::<Problem>();
-    let problem =
-        known.or_else(|| is_bare_error(response).then(|| Problem::of_status(response.status())))?;
+    let problem = known.or_else(|| is_bare_error(response).then(|| Problem::of_status(response.status())))?;
     problem.write_into(response, Some(&id.to_string()));
     Some(problem.slug())
 }
 
 fn is_bare_error(response: &Response) -> bool {
     let failed = response.status().is_client_error() || response.status().is_server_error();
-    let content_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes);
+    let content_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     failed && content_type.is_none_or(|media_type| media_type.starts_with(b"text/plain"))
 }
 
 fn set_headers(headers: &mut HeaderMap, id: RequestId) {
-    let id =
-        HeaderValue::from_str(&id.to_string()).expect("a UUID is made of hex digits and hyphens");
+    let id = HeaderValue::from_str(&id.to_string()).expect("a UUID is made of hex digits and hyphens");
     headers.insert("x-request-id", id);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers
@@ -194,11 +183,7 @@ fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
     Problem::internal_logged().into_response()
 }
 
-async fn enforce_limits(
-    State(limits): State<Limits>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
+async fn enforce_limits(State(limits): State<Limits>, request: Request, next: Next) -> Result<Response, Problem> {
     if request
         .uri()
         .path_and_query()

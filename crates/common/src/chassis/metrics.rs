@@ -12,9 +12,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 /// Upper bounds in seconds: from a cached answer to the request timeout.
-const LATENCY_BUCKETS: [f64; 11] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
-];
+const LATENCY_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// The counters of requests and connections; clones count into the same place.
 #[derive(Debug, Clone)]
@@ -70,13 +68,7 @@ impl HttpMetrics {
     }
 
     /// Counts one answered request.
-    pub(super) fn count_request(
-        &self,
-        route: &str,
-        method: &'static str,
-        status: StatusCode,
-        took: Duration,
-    ) {
+    pub(super) fn count_request(&self, route: &str, method: &'static str, status: StatusCode, took: Duration) {
         let status = status_class(status);
         self.requests
             .get_or_create(&RequestLabels {
@@ -119,25 +111,16 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = HttpMetrics::register(&mut registry, "demo", "1.2.3");
 
-        metrics.count_request(
-            "/devices/{id}",
-            "GET",
-            StatusCode::NOT_FOUND,
-            Duration::from_millis(3),
-        );
+        metrics.count_request("/devices/{id}", "GET", StatusCode::NOT_FOUND, Duration::from_millis(3));
 
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         assert!(
-            text.contains(
-                r#"http_requests_total{route="/devices/{id}",method="GET",status="4xx"} 1"#
-            ),
+            text.contains(r#"http_requests_total{route="/devices/{id}",method="GET",status="4xx"} 1"#),
             "{text}"
         );
         assert!(
-            text.contains(
-                r#"http_request_duration_seconds_bucket{le="0.005",route="/devices/{id}"} 1"#
-            ),
+            text.contains(r#"http_request_duration_seconds_bucket{le="0.005",route="/devices/{id}"} 1"#),
             "{text}"
         );
         assert!(

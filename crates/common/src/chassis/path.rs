@@ -37,6 +37,5 @@ impl<S: Send + Sync> FromRequestParts<S> for PathDeviceId {
 }
 
 fn names_a_device(query: &str) -> bool {
-    url::form_urlencoded::parse(query.as_bytes())
-        .any(|(name, _value)| SYNONYMS.contains(&name.as_ref()))
+    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _value)| SYNONYMS.contains(&name.as_ref()))
 }

@@ -44,11 +44,7 @@ pub struct Problem {
 impl Problem {
     /// Describes a refusal. `detail` is for the person who reads it: no value that the caller sent, no
     /// text of a parser, of another system or of an unexpected error.
-    pub fn new(
-        status: StatusCode,
-        slug: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub fn new(status: StatusCode, slug: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
             slug,
@@ -220,11 +216,7 @@ mod tests {
             .with_challenge("Basic realm=\"enroll\"")
             .into_response();
 
-        let challenges: Vec<_> = response
-            .headers()
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .collect();
+        let challenges: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
         assert_eq!(challenges, ["Basic realm=\"enroll\""]);
     }
 

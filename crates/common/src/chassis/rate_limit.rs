@@ -53,10 +53,7 @@ impl FailureLimiter {
 
     /// The generic cell rate algorithm: one instant a client, at which its bucket is full again.
     fn count(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
-        let mut clients = self
-            .clients
-            .lock()
-            .expect("nothing panics while it holds the lock");
+        let mut clients = self.clients.lock().expect("nothing panics while it holds the lock");
         let full_at = clients.entry(bucket(client), now);
         let next = (*full_at).max(now) + self.refill_one;
         let ahead = next.saturating_duration_since(now);
@@ -114,10 +111,7 @@ mod tests {
             .map(|_| limiter.refusal(client, Problem::unauthenticated()).slug())
             .collect();
 
-        assert_eq!(
-            slugs,
-            ["unauthenticated", "unauthenticated", "rate-limited"]
-        );
+        assert_eq!(slugs, ["unauthenticated", "unauthenticated", "rate-limited"]);
     }
 
     #[test]
@@ -126,16 +120,8 @@ mod tests {
         let now = Instant::now();
         while limiter.count(address("203.0.113.9"), now).is_ok() {}
 
-        assert!(
-            limiter
-                .count(address("203.0.113.9"), now + MINUTE / 2)
-                .is_ok()
-        );
-        assert!(
-            limiter
-                .count(address("203.0.113.9"), now + MINUTE / 2)
-                .is_err()
-        );
+        assert!(limiter.count(address("203.0.113.9"), now + MINUTE / 2).is_ok());
+        assert!(limiter.count(address("203.0.113.9"), now + MINUTE / 2).is_err());
     }
 
     #[test]

@@ -107,17 +107,13 @@ impl Server {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(self.options.max_connections));
         let stop = self.shutdown.token();
-        while let Some(permit) = stop
-            .run_until_cancelled(Arc::clone(&places).acquire_owned())
-            .await
-        {
+        while let Some(permit) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await {
             let permit = permit.expect("nobody closes the semaphore");
             let Some((stream, peer)) = stop.run_until_cancelled(accept_one(&listener)).await else {
                 return;
             };
             let place = Place::take(permit, &self.options.open_connections);
-            self.shutdown
-                .spawn(Arc::clone(&self).run(stream, peer, place));
+            self.shutdown.spawn(Arc::clone(&self).run(stream, peer, place));
         }
     }
 
@@ -133,12 +129,7 @@ impl Server {
         }
     }
 
-    async fn run_connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        place: Place,
-    ) -> Result<(), ConnectionError> {
+    async fn run_connection(&self, stream: TcpStream, peer: SocketAddr, place: Place) -> Result<(), ConnectionError> {
         stream.set_nodelay(true).map_err(ConnectionError::Socket)?;
         let Some(tls) = &self.options.tls else {
             return self
@@ -157,11 +148,7 @@ impl Server {
             .await
             .map_err(|_elapsed| ConnectionError::Handshake(io::ErrorKind::TimedOut.into()))?
             .map_err(ConnectionError::Handshake)?;
-        let leaf = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(|chain| chain.first());
+        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = leaf.map(|leaf| PeerCertificate(leaf.clone().into_owned()));
         self.run_http(
             stream,
@@ -221,10 +208,7 @@ async fn accept_one(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Ok(accepted) => return accepted,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(
-                    error = super::problem::error_chain(&error),
-                    "Cannot accept connections"
-                );
+                tracing::error!(error = super::problem::error_chain(&error), "Cannot accept connections");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

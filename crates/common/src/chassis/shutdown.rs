@@ -101,10 +101,7 @@ impl Shutdown {
         };
         self.end();
         if !drained {
-            tracing::warn!(
-                tasks = self.tasks.len(),
-                "Ended before everything was finished"
-            );
+            tracing::warn!(tasks = self.tasks.len(), "Ended before everything was finished");
             drop(tokio::time::timeout(LAST_MOMENT, self.tasks.wait()).await);
         }
         drained
@@ -157,15 +154,8 @@ mod tests {
         let (release, released) = tokio::sync::oneshot::channel::<()>();
         let foreign = shutdown.track(released);
 
-        let ended = tokio::time::timeout(
-            Duration::from_millis(5),
-            shutdown.finish(Duration::from_secs(5)),
-        )
-        .await;
-        assert!(
-            ended.is_err(),
-            "it ended although a tracked future was alive"
-        );
+        let ended = tokio::time::timeout(Duration::from_millis(5), shutdown.finish(Duration::from_secs(5))).await;
+        assert!(ended.is_err(), "it ended although a tracked future was alive");
 
         release.send(()).unwrap();
         foreign.await.unwrap();

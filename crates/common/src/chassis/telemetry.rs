@@ -28,11 +28,7 @@ pub enum TelemetryError {
 /// tracing-subscriber, for example `info,common=debug`.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let layer = LogLayer::new(format, io::stderr()).with_color(io::stderr().is_terminal());
-    tracing::subscriber::set_global_default(
-        Registry::default()
-            .with(EnvFilter::try_new(filter)?)
-            .with(layer),
-    )?;
+    tracing::subscriber::set_global_default(Registry::default().with(EnvFilter::try_new(filter)?).with(layer))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
@@ -55,11 +51,7 @@ where
 fn log_panic(info: &PanicHookInfo<'_>) {
     let location = info.location().map(ToString::to_string);
     let reason = info.payload().downcast_ref::<&'static str>().copied();
-    tracing::error!(
-        panic.location = location,
-        panic.reason = reason,
-        "A task panicked"
-    );
+    tracing::error!(panic.location = location, panic.reason = reason, "A task panicked");
 }
 
 #[cfg(test)]

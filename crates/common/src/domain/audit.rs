@@ -26,7 +26,10 @@ pub enum Actor {
 
 impl From<&Operator> for Actor {
     fn from(operator: &Operator) -> Self {
-        Self::Operator { subject: operator.subject.clone(), username: operator.username.clone() }
+        Self::Operator {
+            subject: operator.subject.clone(),
+            username: operator.username.clone(),
+        }
     }
 }
 

@@ -18,10 +18,14 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the machine for the time"
+    )]
     fn now(&self) -> Timestamp {
         let now = OffsetDateTime::now_utc();
-        now.replace_millisecond(now.millisecond()).expect("the millisecond came from a valid time")
+        now.replace_millisecond(now.millisecond())
+            .expect("the millisecond came from a valid time")
     }
 }
 
@@ -49,5 +53,6 @@ impl Clock for ManualClock {
 
 /// Writes a time as RFC 3339, the only form of time that leaves this system.
 pub fn rfc3339(time: Timestamp) -> String {
-    time.format(&Rfc3339).expect("every time of this system has a four-digit year")
+    time.format(&Rfc3339)
+        .expect("every time of this system has a four-digit year")
 }

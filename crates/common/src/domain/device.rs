@@ -7,7 +7,10 @@ use super::{DeviceId, Timestamp, WireguardKey};
 
 /// A device's passport: the one record that every other system is brought in line with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "`type` is a keyword, and `device_type` is its name everywhere")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "`type` is a keyword, and `device_type` is its name everywhere"
+)]
 pub struct Device {
     /// Its name in every system.
     pub id: DeviceId,
@@ -82,7 +85,9 @@ pub struct InvalidGroupName;
 impl GroupName {
     /// Reads a group name; its grammar is a device id's.
     pub fn parse(text: &str) -> Result<Self, InvalidGroupName> {
-        DeviceId::parse(text).map(|name| Self(name.into())).map_err(|_| InvalidGroupName)
+        DeviceId::parse(text)
+            .map(|name| Self(name.into()))
+            .map_err(|_| InvalidGroupName)
     }
 
     /// Returns the name as text.

@@ -89,7 +89,22 @@ mod tests {
     fn everything_else_is_refused() {
         let too_long = "x".repeat(64);
         let bad = [
-            "", "-", "-a", "a-", "A", "pump_7", "a b", " a", "a\n", "..", "a/b", "a%2f", "ä", "a\0b", "\u{202e}a", &too_long,
+            "",
+            "-",
+            "-a",
+            "a-",
+            "A",
+            "pump_7",
+            "a b",
+            " a",
+            "a\n",
+            "..",
+            "a/b",
+            "a%2f",
+            "ä",
+            "a\0b",
+            "\u{202e}a",
+            &too_long,
         ];
         for text in bad {
             assert_eq!(DeviceId::parse(text), Err(InvalidDeviceId), "{text:?}");

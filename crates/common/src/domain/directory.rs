@@ -51,6 +51,9 @@ pub trait DeviceDirectory: Send + Sync + 'static {
     /// Lists a page of devices.
     async fn list(&self, filter: &DeviceFilter) -> Result<DevicePage, StoreError>;
 
+    /// Lists a device's certificates that have not ended, and the intents of some, oldest first.
+    async fn certificates(&self, id: &DeviceId) -> Result<Vec<CertificateRecord>, StoreError>;
+
     /// Lists every device that belongs on the hub (it has an address, a key and a recorded certificate,
     /// and is admitted or enrolled); the reconciler's desired state.
     async fn vpn_members(&self) -> Result<Vec<Device>, StoreError>;

@@ -98,7 +98,13 @@ pub enum CertificateState {
 
 impl CertificateState {
     /// Every state.
-    pub const ALL: [Self; 5] = [Self::Intended, Self::Pending, Self::Active, Self::Superseded, Self::Revoked];
+    pub const ALL: [Self; 5] = [
+        Self::Intended,
+        Self::Pending,
+        Self::Active,
+        Self::Superseded,
+        Self::Revoked,
+    ];
 
     /// Returns the stored form.
     pub fn as_str(self) -> &'static str {
@@ -202,7 +208,9 @@ impl TokenPurpose {
 
     /// Reads the stored form.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Enroll, Self::Return].into_iter().find(|purpose| purpose.as_str() == text)
+        [Self::Enroll, Self::Return]
+            .into_iter()
+            .find(|purpose| purpose.as_str() == text)
     }
 }
 
@@ -233,9 +241,7 @@ impl IdPattern {
         let id = id.as_str();
         match self.0.split_once('*') {
             None => self.0 == id,
-            Some((head, tail)) => {
-                id.len() >= head.len() + tail.len() && id.starts_with(head) && id.ends_with(tail)
-            }
+            Some((head, tail)) => id.len() >= head.len() + tail.len() && id.starts_with(head) && id.ends_with(tail),
         }
     }
 

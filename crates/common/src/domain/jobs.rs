@@ -24,8 +24,13 @@ pub enum System {
 
 impl System {
     /// Every system.
-    pub const ALL: [Self; 5] =
-        [Self::CertificateAuthority, Self::Vpn, Self::DevicePlatform, Self::UpdateServer, Self::MetricsStore];
+    pub const ALL: [Self; 5] = [
+        Self::CertificateAuthority,
+        Self::Vpn,
+        Self::DevicePlatform,
+        Self::UpdateServer,
+        Self::MetricsStore,
+    ];
 
     /// Returns the stored form.
     pub fn as_str(self) -> &'static str {
@@ -65,7 +70,9 @@ impl JobAction {
 
     /// Reads the stored form.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Ensure, Self::Remove].into_iter().find(|action| action.as_str() == text)
+        [Self::Ensure, Self::Remove]
+            .into_iter()
+            .find(|action| action.as_str() == text)
     }
 }
 
@@ -90,7 +97,9 @@ impl JobState {
 
     /// Reads the stored form.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Dead].into_iter().find(|state| state.as_str() == text)
+        [Self::Pending, Self::Dead]
+            .into_iter()
+            .find(|state| state.as_str() == text)
     }
 }
 

@@ -61,7 +61,9 @@ impl VpnNetwork {
     /// Lists the addresses that devices may have, lowest first.
     pub fn device_addresses(&self) -> impl Iterator<Item = VpnAddress> + use<> {
         let network = *self;
-        self.prefix.hosts().filter_map(move |address| network.device_address(address))
+        self.prefix
+            .hosts()
+            .filter_map(move |address| network.device_address(address))
     }
 }
 
@@ -105,7 +107,10 @@ mod tests {
         let network = network("10.8.0.0/24");
 
         assert_eq!(network.hub(), Ipv4Addr::new(10, 8, 0, 1));
-        assert_eq!(network.device_addresses().next().unwrap().ip(), Ipv4Addr::new(10, 8, 0, 2));
+        assert_eq!(
+            network.device_addresses().next().unwrap().ip(),
+            Ipv4Addr::new(10, 8, 0, 2)
+        );
         assert_eq!(network.device_addresses().count(), 253);
         assert_eq!(network.capacity(), 253);
     }
@@ -113,7 +118,15 @@ mod tests {
     #[test]
     fn an_address_that_no_device_can_have_is_not_a_vpn_address() {
         let network = network("10.8.0.0/24");
-        for text in ["10.8.0.0", "10.8.0.1", "10.8.0.255", "10.8.1.2", "127.0.0.1", "169.254.169.254", "0.0.0.0"] {
+        for text in [
+            "10.8.0.0",
+            "10.8.0.1",
+            "10.8.0.255",
+            "10.8.1.2",
+            "127.0.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+        ] {
             assert_eq!(network.device_address(text.parse().unwrap()), None, "{text}");
         }
     }
@@ -121,7 +134,11 @@ mod tests {
     #[test]
     fn public_or_tiny_prefixes_are_refused() {
         for text in ["8.8.0.0/16", "10.0.0.0/8", "10.8.0.0/31", "127.0.0.0/24"] {
-            assert_eq!(VpnNetwork::new(text.parse().unwrap(), None), Err(InvalidVpnNetwork::Prefix), "{text}");
+            assert_eq!(
+                VpnNetwork::new(text.parse().unwrap(), None),
+                Err(InvalidVpnNetwork::Prefix),
+                "{text}"
+            );
         }
     }
 }

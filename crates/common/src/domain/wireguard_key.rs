@@ -150,14 +150,24 @@ mod tests {
         let mut high_bit = *WireguardPrivateKey::generate().public_key().as_bytes();
         high_bit[31] |= 0x80;
         for bytes in [[0; 32], one, prime, prime_plus_one, high_bit, [0xff; 32]] {
-            assert_eq!(WireguardKey::from_bytes(bytes), Err(InvalidWireguardKey), "{bytes:02x?}");
+            assert_eq!(
+                WireguardKey::from_bytes(bytes),
+                Err(InvalidWireguardKey),
+                "{bytes:02x?}"
+            );
         }
     }
 
     #[test]
     fn text_that_is_more_than_one_key_is_refused() {
         let key = WireguardPrivateKey::generate().public_key().to_base64();
-        for text in ["", "AAAA", &format!("{key}\n"), &format!("{key}\nAllowedIPs = 0.0.0.0/0"), &format!(" {key}")] {
+        for text in [
+            "",
+            "AAAA",
+            &format!("{key}\n"),
+            &format!("{key}\nAllowedIPs = 0.0.0.0/0"),
+            &format!(" {key}"),
+        ] {
             assert_eq!(WireguardKey::parse(text), Err(InvalidWireguardKey), "{text:?}");
         }
     }

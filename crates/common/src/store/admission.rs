@@ -6,7 +6,7 @@ use super::statement::sql;
 use super::transaction::Transaction;
 use super::{addresses, audit, certificates, devices, jobs, live, tokens};
 use crate::domain::{
-    Actor, Admission, AdmitError, Application, CertificateState, Device, DeviceId, DeviceState, Digest,
+    Actor, Admission, AdmitError, Application, AuditEvent, CertificateState, Device, DeviceId, DeviceState, Digest,
     EnrollmentToken, JobAction, StoreError, System, TokenPurpose, WireguardKey,
 };
 
@@ -19,12 +19,7 @@ pub(super) async fn admit(
     secret: &Digest,
     application: &Application,
 ) -> Result<Admission, AdmitError> {
-    let token = tokens::usable(transaction, secret)
-        .await?
-        .ok_or(AdmitError::InvalidToken)?;
-    if !token.id_pattern.matches(id) {
-        return Err(AdmitError::DeviceMismatch);
-    }
+    let token = check_token(transaction, secret, Some(id)).await?;
     let is_new = token.purpose == TokenPurpose::Enroll && insert_device(transaction, id, &token).await?;
     // A return ticket is for a device that exists.
     let standing = devices::lock(transaction, id)
@@ -61,10 +56,36 @@ pub(super) async fn admit(
     })
 }
 
+/// Finds the token that this secret opens, when it is good, and for this id if one is named.
+pub(super) async fn check_token(
+    transaction: &mut Transaction,
+    secret: &Digest,
+    id: Option<&DeviceId>,
+) -> Result<EnrollmentToken, AdmitError> {
+    let token = tokens::usable(transaction, secret)
+        .await?
+        .ok_or(AdmitError::InvalidToken)?;
+    if id.is_some_and(|id| !token.id_pattern.matches(id)) {
+        return Err(AdmitError::DeviceMismatch);
+    }
+    Ok(token)
+}
+
+/// Counts a request at its token that never became an application.
+pub(super) async fn record_rejection(
+    transaction: &mut Transaction,
+    id: &DeviceId,
+    secret: &Digest,
+    reason: &'static str,
+) -> Result<(), StoreError> {
+    let token = tokens::count_refusal(transaction, secret).await?;
+    append_refusal(transaction, Some(id), token.as_ref(), reason).await
+}
+
 /// Counts a refusal at its token and records it.
 pub(super) async fn record_refusal(
     transaction: &mut Transaction,
-    id: &DeviceId,
+    id: Option<&DeviceId>,
     secret: &Digest,
     refusal: &AdmitError,
 ) -> Result<(), StoreError> {
@@ -84,9 +105,22 @@ pub(super) async fn record_refusal(
         (AdmitError::AddressPoolExhausted, _) => "address_pool_exhausted",
         (AdmitError::Store(_), _) => "database_failed",
     };
-    let actor = token.map_or(Actor::Bridge, |token| Actor::Token(token.id.to_string()));
-    let detail = serde_json::json!({ "reason": reason });
-    audit::append_about(transaction, actor, "enrollment.refused", id, detail).await
+    append_refusal(transaction, id, token.as_ref(), reason).await
+}
+
+async fn append_refusal(
+    transaction: &mut Transaction,
+    id: Option<&DeviceId>,
+    token: Option<&EnrollmentToken>,
+    reason: &'static str,
+) -> Result<(), StoreError> {
+    let event = AuditEvent {
+        actor: token.map_or(Actor::Bridge, |token| Actor::Token(token.id.to_string())),
+        action: "enrollment.refused",
+        device_id: id.cloned(),
+        detail: serde_json::json!({ "reason": reason }),
+    };
+    audit::append(transaction, &event).await
 }
 
 /// Makes the record of a new device; returns false when there is one already.

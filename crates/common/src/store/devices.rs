@@ -6,8 +6,8 @@ use super::statement::{Row, sql};
 use super::transaction::Transaction;
 use super::{Store, certificates};
 use crate::domain::{
-    Device, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceState, DeviceView, LiveFacts, StoreError,
-    Timestamp,
+    CertificateRecord, Device, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceState, DeviceView, LiveFacts,
+    StoreError, Timestamp,
 };
 
 #[async_trait]
@@ -67,6 +67,11 @@ impl DeviceDirectory for Store {
             views.last().map(|view| view.device.id.clone())
         };
         Ok(DevicePage { views, next })
+    }
+
+    async fn certificates(&self, id: &DeviceId) -> Result<Vec<CertificateRecord>, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        certificates::unexpired(&mut snapshot, id).await
     }
 
     async fn vpn_members(&self) -> Result<Vec<Device>, StoreError> {

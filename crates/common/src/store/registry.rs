@@ -15,6 +15,28 @@ impl DeviceRegistry for Store {
         in_transaction!(self, |transaction| addresses::ensure_pool(transaction, network)).await
     }
 
+    async fn check_token(&self, token: &Digest, id: Option<&DeviceId>) -> Result<(), AdmitError> {
+        let mut snapshot = self.snapshot().await?;
+        let verdict = admission::check_token(&mut snapshot, token, id).await.map(drop);
+        drop(snapshot);
+        if let Err(refusal) = &verdict
+            && !matches!(refusal, AdmitError::Store(_))
+        {
+            self.refuse(id, token, refusal).await?;
+        }
+        verdict
+    }
+
+    async fn record_refusal(&self, id: &DeviceId, token: &Digest, reason: &'static str) -> Result<(), StoreError> {
+        in_transaction!(self, |transaction| admission::record_rejection(
+            transaction,
+            id,
+            token,
+            reason
+        ))
+        .await
+    }
+
     async fn admit(&self, id: &DeviceId, token: &Digest, application: &Application) -> Result<Admission, AdmitError> {
         let decision = in_transaction!(self, |transaction| admission::admit(
             transaction,
@@ -27,13 +49,7 @@ impl DeviceRegistry for Store {
         if let Err(refusal) = &decision
             && !matches!(refusal, AdmitError::Store(_))
         {
-            in_transaction!(self, |transaction| admission::record_refusal(
-                transaction,
-                id,
-                token,
-                refusal
-            ))
-            .await?;
+            self.refuse(Some(id), token, refusal).await?;
         }
         decision
     }
@@ -76,5 +92,17 @@ impl DeviceRegistry for Store {
 
     async fn record_live(&self, facts: &[LiveFacts]) -> Result<(), StoreError> {
         self.record_live_facts(facts).await
+    }
+}
+
+impl Store {
+    async fn refuse(&self, id: Option<&DeviceId>, token: &Digest, refusal: &AdmitError) -> Result<(), StoreError> {
+        in_transaction!(self, |transaction| admission::record_refusal(
+            transaction,
+            id,
+            token,
+            refusal
+        ))
+        .await
     }
 }

@@ -49,11 +49,7 @@ async fn what_is_no_device_id_is_400() {
     ];
     for id in ids {
         let answer = enroll(&demo, &format!("/devices/{id}/enroll")).await;
-        assert_eq!(
-            answer.problem(),
-            (400, "invalid-device-id".to_owned()),
-            "{id}"
-        );
+        assert_eq!(answer.problem(), (400, "invalid-device-id".to_owned()), "{id}");
     }
 }
 
@@ -100,18 +96,9 @@ async fn a_device_that_is_named_twice_is_400() {
         "device%49d=other",
     ] {
         let answer = enroll(&demo, &format!("/devices/pump-7/enroll?{query}")).await;
-        assert_eq!(
-            answer.problem(),
-            (400, "ambiguous-parameter".to_owned()),
-            "{query}"
-        );
+        assert_eq!(answer.problem(), (400, "ambiguous-parameter".to_owned()), "{query}");
     }
-    assert_eq!(
-        enroll(&demo, "/devices/pump-7/enroll?verbose=1")
-            .await
-            .status,
-        201
-    );
+    assert_eq!(enroll(&demo, "/devices/pump-7/enroll?verbose=1").await.status, 201);
 }
 
 #[tokio::test]

@@ -33,8 +33,7 @@ async fn a_body_is_read_up_to_its_limit() {
 
 #[test]
 fn authorities_that_are_not_pem_are_an_error() {
-    let trust =
-        Trust::Only(b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n".to_vec());
+    let trust = Trust::Only(b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n".to_vec());
 
     assert!(
         http_client::build(&HttpClientOptions {

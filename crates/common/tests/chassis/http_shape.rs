@@ -50,11 +50,7 @@ async fn another_method_is_405_and_says_which_is_allowed() {
         let answer = demo
             .send(format!("{method} {ENROLL} HTTP/1.1\r\nHost: demo\r\n\r\n"))
             .await;
-        assert_eq!(
-            answer.problem(),
-            (405, "method-not-allowed".to_owned()),
-            "{method}"
-        );
+        assert_eq!(answer.problem(), (405, "method-not-allowed".to_owned()), "{method}");
         assert_eq!(answer.header("allow"), Some("POST"), "{method}");
     }
 }
@@ -64,7 +60,8 @@ async fn a_refused_head_request_has_no_body_and_the_connection_goes_on() {
     let demo = Demo::start().await;
     let mut stream = demo.connect().await;
 
-    let both = "HEAD /nowhere HTTP/1.1\r\nHost: demo\r\n\r\nGET /health HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n";
+    let both =
+        "HEAD /nowhere HTTP/1.1\r\nHost: demo\r\n\r\nGET /health HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n";
     stream.write_all(both.as_bytes()).await.unwrap();
 
     let mut answers = String::new();
@@ -101,11 +98,7 @@ async fn a_compressed_body_is_415() {
     let demo = Demo::start().await;
 
     let answer = demo
-        .enroll(
-            ENROLL,
-            &format!("{JSON}Content-Encoding: gzip\r\n"),
-            b"\x1f\x8b\x08",
-        )
+        .enroll(ENROLL, &format!("{JSON}Content-Encoding: gzip\r\n"), b"\x1f\x8b\x08")
         .await;
 
     assert_eq!(answer.problem(), (415, "unsupported-encoding".to_owned()));
@@ -150,9 +143,7 @@ async fn a_head_that_two_parsers_could_read_differently_is_400_and_the_end() {
     ];
     for head in heads {
         let answer = demo
-            .send(format!(
-                "POST {ENROLL} HTTP/1.1\r\nHost: demo\r\n{JSON}{head}"
-            ))
+            .send(format!("POST {ENROLL} HTTP/1.1\r\nHost: demo\r\n{JSON}{head}"))
             .await;
         assert_eq!((answer.status, answer.closed), (400, true), "{head:?}");
     }
@@ -186,15 +177,9 @@ async fn requests_on_one_connection_are_answered_in_turn() {
     let length = body.len();
     let chunks = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
     let requests = [
-        format!(
-            "POST {ENROLL} HTTP/1.1\r\nHost: demo\r\n{JSON}Content-Length: {length}\r\n\r\n{body}"
-        ),
-        format!(
-            "POST {ENROLL} HTTP/1.1\r\nHost: demo\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n{chunks}"
-        ),
-        format!(
-            "POST {ENROLL} HTTP/1.1\r\nHost: demo\r\n{JSON}Content-Length: {length}\r\n\r\n{body}"
-        ),
+        format!("POST {ENROLL} HTTP/1.1\r\nHost: demo\r\n{JSON}Content-Length: {length}\r\n\r\n{body}"),
+        format!("POST {ENROLL} HTTP/1.1\r\nHost: demo\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n{chunks}"),
+        format!("POST {ENROLL} HTTP/1.1\r\nHost: demo\r\n{JSON}Content-Length: {length}\r\n\r\n{body}"),
     ];
     for request in requests {
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -211,9 +196,7 @@ async fn a_head_that_is_too_large_is_431() {
 
     for (headers, status) in [(long_line, 431), (most, 200), (too_many, 431)] {
         let answer = demo
-            .send(format!(
-                "GET /health HTTP/1.1\r\nHost: demo\r\n{headers}\r\n"
-            ))
+            .send(format!("GET /health HTTP/1.1\r\nHost: demo\r\n{headers}\r\n"))
             .await;
         assert_eq!(answer.status, status, "{} bytes", headers.len());
     }
@@ -264,10 +247,7 @@ async fn a_connection_may_rest_between_requests_longer_than_a_head_may_take() {
     assert_eq!(Answer::read(&mut stream).await.status, 200);
 
     let closed = tokio::time::timeout(3 * head_timeout, stream.read_u8()).await;
-    assert!(
-        closed.is_err(),
-        "the server closed a connection that rested"
-    );
+    assert!(closed.is_err(), "the server closed a connection that rested");
 
     stream.write_all(request).await.unwrap();
     assert_eq!(Answer::read(&mut stream).await.status, 200);
@@ -291,11 +271,7 @@ async fn a_body_that_is_not_one_json_object_is_400() {
     for body in bodies {
         let answer = demo.enroll(ENROLL, JSON, body).await;
         let start: String = String::from_utf8_lossy(body).chars().take(40).collect();
-        assert_eq!(
-            answer.problem(),
-            (400, "malformed-json".to_owned()),
-            "{start}"
-        );
+        assert_eq!(answer.problem(), (400, "malformed-json".to_owned()), "{start}");
     }
 }
 

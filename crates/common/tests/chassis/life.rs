@@ -133,9 +133,7 @@ async fn metrics_count_requests_by_route_and_open_connections() {
     let text = String::from_utf8(demo.get("/metrics").await.body).unwrap();
 
     assert!(
-        text.contains(
-            r#"http_requests_total{route="/devices/{id}/enroll",method="GET",status="4xx"} 1"#
-        ),
+        text.contains(r#"http_requests_total{route="/devices/{id}/enroll",method="GET",status="4xx"} 1"#),
         "{text}"
     );
     assert!(text.contains("http_open_connections "), "{text}");
@@ -157,9 +155,7 @@ async fn send_signal(name: &str) {
 async fn upgraded(demo: &Demo) -> TcpStream {
     let mut stream = demo.connect().await;
     stream
-        .write_all(
-            b"GET /upgrade HTTP/1.1\r\nHost: demo\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
-        )
+        .write_all(b"GET /upgrade HTTP/1.1\r\nHost: demo\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
         .await
         .unwrap();
     assert_eq!(Answer::read(&mut stream).await.status, 101);

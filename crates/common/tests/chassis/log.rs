@@ -25,18 +25,12 @@ async fn each_request_is_one_json_line_without_its_path_query_and_headers() {
 
     let lines = log.json_lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert_eq!(
-        lines[0]["message"],
-        "Answered GET /devices/{id}/enroll with 405"
-    );
+    assert_eq!(lines[0]["message"], "Answered GET /devices/{id}/enroll with 405");
     assert_eq!(lines[0]["http.route"], "/devices/{id}/enroll");
     assert_eq!(lines[0]["http.status"], 405);
     assert_eq!(lines[0]["problem"], "method-not-allowed");
     assert_eq!(lines[0]["client.address"], "127.0.0.1");
-    assert_eq!(
-        lines[0]["request.id"].as_str(),
-        answer.header("x-request-id")
-    );
+    assert_eq!(lines[0]["request.id"].as_str(), answer.header("x-request-id"));
     assert_eq!(lines[1]["http.route"], "none");
     assert!(!log.text().contains("hunter2"));
 }

@@ -89,12 +89,7 @@ impl Demo {
             metrics,
             trusted_proxies: TrustedProxies::default(),
         };
-        server::serve(
-            listener,
-            layers::standard(router, layers),
-            options,
-            &demo.shutdown,
-        );
+        server::serve(listener, layers::standard(router, layers), options, &demo.shutdown);
         demo
     }
 
@@ -124,16 +119,13 @@ impl Demo {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: demo\r\n\r\n"))
-            .await
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: demo\r\n\r\n")).await
     }
 
     /// Enrolls with these header lines (each with its CR LF) and this body.
     pub(crate) async fn enroll(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
         let length = body.len();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: demo\r\n{headers}Content-Length: {length}\r\n\r\n"
-        );
+        let head = format!("POST {path} HTTP/1.1\r\nHost: demo\r\n{headers}Content-Length: {length}\r\n\r\n");
         self.send([head.as_bytes(), body].concat()).await
     }
 
@@ -142,10 +134,7 @@ impl Demo {
     }
 }
 
-async fn enroll(
-    PathDeviceId(id): PathDeviceId,
-    StrictJson(request): StrictJson<EnrollRequest>,
-) -> Response {
+async fn enroll(PathDeviceId(id): PathDeviceId, StrictJson(request): StrictJson<EnrollRequest>) -> Response {
     let answer = EnrollAnswer {
         device_id: id.to_string(),
         csr_bytes: request.csr.len(),
@@ -211,27 +200,14 @@ impl Answer {
     }
 
     fn parse(received: &[u8]) -> Option<Self> {
-        let head_end = received
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")?
-            + 4;
+        let head_end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         let head = std::str::from_utf8(&received[..head_end]).unwrap();
         let mut lines = head.trim_end().split("\r\n");
-        let status = lines
-            .next()
-            .unwrap()
-            .split(' ')
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let mut headers = HeaderMap::new();
         for line in lines {
             let (name, value) = line.split_once(": ").unwrap();
-            headers.append(
-                http::HeaderName::try_from(name).unwrap(),
-                value.parse().unwrap(),
-            );
+            headers.append(http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
         }
         let length = headers
             .get("content-length")

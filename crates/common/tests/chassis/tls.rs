@@ -63,16 +63,9 @@ async fn a_new_certificate_is_taken_from_the_files_and_a_broken_one_is_not() {
 async fn a_key_of_another_certificate_is_refused() {
     let pki = Pki::new();
     pki.write_server_certificate();
-    std::fs::write(
-        pki.files().key,
-        KeyPair::generate().unwrap().serialize_pem(),
-    )
-    .unwrap();
+    std::fs::write(pki.files().key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
 
-    assert!(matches!(
-        Tls::load(pki.files(), None).await,
-        Err(TlsError::Unusable(_))
-    ));
+    assert!(matches!(Tls::load(pki.files(), None).await, Err(TlsError::Unusable(_))));
 }
 
 struct Pki {
@@ -141,9 +134,7 @@ impl Pki {
             .unwrap();
         let builder = builder.with_root_certificates(self.roots());
         let config = match identity {
-            Some((certificate, key)) => builder
-                .with_client_auth_cert(vec![certificate], key)
-                .unwrap(),
+            Some((certificate, key)) => builder.with_client_auth_cert(vec![certificate], key).unwrap(),
             None => builder.with_no_client_auth(),
         };
         let name = ServerName::try_from("localhost").unwrap();

@@ -6,7 +6,7 @@ use common::domain::{
 };
 
 use super::databases::TestDatabase;
-use super::fleet::{Fleet, SYSTEMS, admin, application, issued, network, random_digest};
+use super::fleet::{Fleet, SYSTEMS, admin, application, id, issued, network, random_digest};
 
 pub(crate) async fn a_device_is_admitted_with_an_address_and_an_intent<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
@@ -260,5 +260,24 @@ pub(crate) async fn the_hub_address_is_never_given_out<D: TestDatabase>() {
 
     assert_eq!(addresses, [1, 2, 4, 5, 6]);
     assert!(fleet.apply("f", &token, &application()).await.is_err());
+    fleet.end().await;
+}
+
+pub(crate) async fn a_token_is_checked_without_being_spent_and_a_no_is_counted<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let token = fleet.token_for("pump-*", TokenPurpose::Enroll, 1).await;
+
+    fleet.store.check_token(&token, Some(&id("pump-7"))).await.unwrap();
+    fleet.store.check_token(&token, None).await.unwrap();
+    let other = fleet.store.check_token(&token, Some(&id("valve-7"))).await;
+    let unknown = fleet.store.check_token(&random_digest(), None).await;
+    let reason = "cn-mismatch";
+    fleet.store.record_refusal(&id("pump-7"), &token, reason).await.unwrap();
+
+    assert!(matches!(other, Err(AdmitError::DeviceMismatch)), "{other:?}");
+    assert!(matches!(unknown, Err(AdmitError::InvalidToken)), "{unknown:?}");
+    assert_eq!(fleet.last_detail().await["reason"], reason);
+    let listed = fleet.store.tokens().await.unwrap().remove(0);
+    assert_eq!((listed.used, listed.refused), (0, 2));
     fleet.end().await;
 }

@@ -56,6 +56,7 @@ contract! {
     admission::a_token_that_is_unknown_expired_or_revoked_admits_nobody,
     admission::a_token_admits_only_the_ids_of_its_pattern,
     admission::a_token_that_is_used_up_admits_nobody_new,
+    admission::a_token_is_checked_without_being_spent_and_a_no_is_counted,
     admission::every_refusal_is_counted_and_recorded,
     admission::another_request_is_a_conflict_while_the_first_is_in_progress,
     admission::a_known_device_with_another_key_is_refused,

@@ -80,17 +80,15 @@ fn read_file(name: &str, file: &Path) -> Result<SecretString, ConfigError> {
             "`{name}_FILE` names `{file}`, which cannot be read as text: {reason}."
         ))
     })?;
-    let text = text.strip_suffix('\n').map_or(text.as_str(), |line| {
-        line.strip_suffix('\r').unwrap_or(line)
-    });
+    let text = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     Ok(text.into())
 }
 
 fn check_not_default(name: &str, secret: &str) -> Result<(), ConfigError> {
     if secret.is_empty() {
-        return Err(ConfigError::new(format!(
-            "`{name}` is empty; set it or leave it out."
-        )));
+        return Err(ConfigError::new(format!("`{name}` is empty; set it or leave it out.")));
     }
     if KNOWN_DEFAULTS.contains(&secret.to_ascii_lowercase().as_str()) {
         return Err(ConfigError::new(format!(
@@ -115,9 +113,7 @@ mod tests {
         let from_setting = strong_secret(NAME, Some(&"0123456789abcdef".into()), None)
             .unwrap()
             .unwrap();
-        let from_file = strong_secret(NAME, None, Some(file.path()))
-            .unwrap()
-            .unwrap();
+        let from_file = strong_secret(NAME, None, Some(file.path())).unwrap().unwrap();
 
         assert_eq!(from_setting.expose_secret(), from_file.expose_secret());
         assert!(strong_secret(NAME, None, None).unwrap().is_none());
@@ -125,12 +121,7 @@ mod tests {
 
     #[test]
     fn one_line_end_of_a_file_is_dropped_and_nothing_else() {
-        for (content, expected) in [
-            ("x y", "x y"),
-            ("x y\r\n", "x y"),
-            ("x y\n\n", "x y\n"),
-            (" x ", " x "),
-        ] {
+        for (content, expected) in [("x y", "x y"), ("x y\r\n", "x y"), ("x y\n\n", "x y\n"), (" x ", " x ")] {
             let file = file_with(content);
             let read = secret(NAME, None, Some(file.path())).unwrap().unwrap();
             assert_eq!(read.expose_secret(), expected, "{content:?}");
@@ -152,9 +143,7 @@ mod tests {
     #[test]
     fn defaults_are_refused_and_the_sentence_does_not_repeat_them() {
         for default in ["changeme", "Admin", "PASSWORD", "secret", ""] {
-            let error = secret(NAME, Some(&default.into()), None)
-                .unwrap_err()
-                .to_string();
+            let error = secret(NAME, Some(&default.into()), None).unwrap_err().to_string();
             assert!(error.starts_with("`WEBHOOK_SECRET` is "), "{error}");
             assert!(
                 default.is_empty() || !error.contains(default) || default == "secret",
@@ -173,10 +162,7 @@ mod tests {
     fn a_missing_file_is_named() {
         let error = secret(NAME, None, Some(Path::new("/nonexistent/webhook"))).unwrap_err();
 
-        assert!(
-            error.to_string().contains("/nonexistent/webhook"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("/nonexistent/webhook"), "{error}");
     }
 
     fn file_with(content: &str) -> tempfile::NamedTempFile {

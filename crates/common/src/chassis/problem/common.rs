@@ -32,11 +32,7 @@ pub const COMMON: &[ProblemType] = &[
 
 /// A shorthand that keeps one kind on three lines.
 const fn kind(status: StatusCode, slug: &'static str, meaning: &'static str) -> ProblemType {
-    ProblemType {
-        slug,
-        status,
-        meaning,
-    }
+    ProblemType { slug, status, meaning }
 }
 
 const BAD_REQUEST: ProblemType = kind(
@@ -139,12 +135,7 @@ impl Problem {
         } else {
             &INTERNAL
         };
-        Self::of(
-            COMMON
-                .iter()
-                .find(|kind| kind.status == status)
-                .unwrap_or(fallback),
-        )
+        Self::of(COMMON.iter().find(|kind| kind.status == status).unwrap_or(fallback))
     }
 
     /// 400: something that has no better name.
@@ -260,9 +251,7 @@ mod tests {
         for kind in COMMON {
             assert!(seen.insert(kind.slug), "`{}` is there twice", kind.slug);
             assert!(
-                kind.slug
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+                kind.slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
                 "{}",
                 kind.slug
             );
@@ -294,10 +283,7 @@ mod tests {
         ];
         assert_eq!(all.len(), COMMON.len());
         for problem in all {
-            let kind = COMMON
-                .iter()
-                .find(|kind| kind.slug == problem.slug())
-                .unwrap();
+            let kind = COMMON.iter().find(|kind| kind.slug == problem.slug()).unwrap();
             assert_eq!(kind.status, problem.status(), "{}", kind.slug);
         }
     }

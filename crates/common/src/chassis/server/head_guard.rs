@@ -102,9 +102,7 @@ impl HeadGuard {
         let ends_line = self.follow_line(byte)?;
         self.state = match self.state {
             State::Head if ends_line => self.end_head_line()?,
-            State::ChunkSize(size) | State::ChunkExtension(size) if ends_line => {
-                self.end_chunk_line(size)?
-            }
+            State::ChunkSize(size) | State::ChunkExtension(size) if ends_line => self.end_chunk_line(size)?,
             State::Trailer if ends_line && self.line_bytes == 0 => self.next_head(),
             State::ChunkSize(size) if byte != b'\r' => chunk_digit(size, byte)?,
             State::Refused => return Err(Ambiguous),
@@ -183,11 +181,7 @@ impl HeadGuard {
         };
         let is_second = self.framing.body.replace(body).is_some();
         let is_cut = self.line_bytes > MAX_LINE as u64;
-        if is_second || is_cut {
-            Err(Ambiguous)
-        } else {
-            Ok(())
-        }
+        if is_second || is_cut { Err(Ambiguous) } else { Ok(()) }
     }
 
     fn end_chunk_line(&self, size: u64) -> Result<State, Ambiguous> {
@@ -204,9 +198,7 @@ fn chunk_digit(size: u64, byte: u8) -> Result<State, Ambiguous> {
     let Some(digit) = char::from(byte).to_digit(16) else {
         return Ok(State::ChunkExtension(size));
     };
-    let size = size
-        .checked_mul(16)
-        .and_then(|size| size.checked_add(u64::from(digit)));
+    let size = size.checked_mul(16).and_then(|size| size.checked_add(u64::from(digit)));
     size.map(State::ChunkSize).ok_or(Ambiguous)
 }
 
@@ -214,9 +206,7 @@ fn decimal(text: &[u8]) -> Result<u64, Ambiguous> {
     let digits = std::str::from_utf8(text)
         .ok()
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits
-        .and_then(|digits| digits.parse().ok())
-        .ok_or(Ambiguous)
+    digits.and_then(|digits| digits.parse().ok()).ok_or(Ambiguous)
 }
 
 #[cfg(test)]
@@ -259,8 +249,7 @@ mod tests {
 
     #[test]
     fn a_request_behind_a_body_is_inspected_too() {
-        let stream =
-            b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nxxGET / HTTP/1.1\nHost: a\r\n\r\n";
+        let stream = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nxxGET / HTTP/1.1\nHost: a\r\n\r\n";
 
         let seen = inspect_whole(stream);
 

@@ -58,10 +58,7 @@ pub struct Tls {
 
 impl Tls {
     /// Reads the files. `clients` decides about the certificates of clients; without it none is asked for.
-    pub async fn load(
-        files: TlsFiles,
-        clients: Option<Arc<dyn ClientCertVerifier>>,
-    ) -> Result<Self, TlsError> {
+    pub async fn load(files: TlsFiles, clients: Option<Arc<dyn ClientCertVerifier>>) -> Result<Self, TlsError> {
         let pair = PemPair::read(&files).await?;
         let certified = RwLock::new((Arc::new(pair.parse(&files)?), pair));
         let current = Arc::new(CurrentCertificate { files, certified });
@@ -72,8 +69,7 @@ impl Tls {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
-        let mut config =
-            builder.with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        let mut config = builder.with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             config: Arc::new(config),
@@ -114,16 +110,11 @@ impl Tls {
 
 /// Asks clients for a certificate of these authorities, and lets those in that have none: who may do what
 /// is the routes' business. A certificate of anybody else ends the handshake.
-pub fn optional_client_certificates(
-    authorities: RootCertStore,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    WebPkiClientVerifier::builder_with_provider(
-        Arc::new(authorities),
-        Arc::new(aws_lc_rs::default_provider()),
-    )
-    .allow_unauthenticated()
-    .build()
-    .map_err(|error| TlsError::Unusable(error.into()))
+pub fn optional_client_certificates(authorities: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::new(aws_lc_rs::default_provider()))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| TlsError::Unusable(error.into()))
 }
 
 #[derive(Debug)]
@@ -135,20 +126,11 @@ struct CurrentCertificate {
 impl CurrentCertificate {
     async fn reload(&self) -> Result<bool, TlsError> {
         let pair = PemPair::read(&self.files).await?;
-        if self
-            .certified
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .1
-            == pair
-        {
+        if self.certified.read().unwrap_or_else(PoisonError::into_inner).1 == pair {
             return Ok(false);
         }
         let fresh = Arc::new(pair.parse(&self.files)?);
-        *self
-            .certified
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = (fresh, pair);
+        *self.certified.write().unwrap_or_else(PoisonError::into_inner) = (fresh, pair);
         Ok(true)
     }
 }
@@ -156,11 +138,7 @@ impl CurrentCertificate {
 impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(
-            &self
-                .certified
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .0,
+            &self.certified.read().unwrap_or_else(PoisonError::into_inner).0,
         ))
     }
 }
@@ -196,18 +174,15 @@ impl PemPair {
             .ok()
             .filter(|chain: &Vec<_>| !chain.is_empty())
             .ok_or_else(|| not_pem(&files.certificate, "certificate"))?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_| not_pem(&files.key, "private key"))?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| not_pem(&files.key, "private key"))?;
         CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
             .map_err(|error| TlsError::Unusable(error.into()))
     }
 }
 
 async fn read(path: &PathBuf) -> Result<Vec<u8>, TlsError> {
-    tokio::fs::read(path)
-        .await
-        .map_err(|source| TlsError::Unreadable {
-            path: path.clone(),
-            source,
-        })
+    tokio::fs::read(path).await.map_err(|source| TlsError::Unreadable {
+        path: path.clone(),
+        source,
+    })
 }

@@ -77,11 +77,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
-        for span in context
-            .event_scope(event)
-            .into_iter()
-            .flat_map(Scope::from_root)
-        {
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(of_span) = span.extensions().get::<Fields>() {
                 of_span
                     .0
@@ -126,11 +122,7 @@ impl Fields {
     fn take_message(&mut self) -> String {
         let at = self.0.iter().position(|(name, _)| *name == "message");
         let message = at.map(|at| self.0.remove(at).1);
-        message
-            .as_ref()
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        message.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 }
 
@@ -171,8 +163,7 @@ fn json_line(metadata: &Metadata<'_>, mut fields: Fields) -> String {
     let mut line = String::from("{");
     for (name, value) in head.into_iter().chain(fields.0) {
         let separator = if line.len() > 1 { "," } else { "" };
-        write!(line, "{separator}{}:{value}", Value::from(name))
-            .expect("writing to a String does not fail");
+        write!(line, "{separator}{}:{value}", Value::from(name)).expect("writing to a String does not fail");
     }
     line.push_str("}\n");
     line
@@ -186,15 +177,9 @@ fn human_line(metadata: &Metadata<'_>, mut fields: Fields, color: bool) -> Strin
     } else {
         ("", "")
     };
-    let mut line = format!(
-        "{} {on}{level:>5}{off} {message}",
-        rfc3339(SystemClock.now())
-    );
+    let mut line = format!("{} {on}{level:>5}{off} {message}", rfc3339(SystemClock.now()));
     for (name, value) in fields.0 {
-        match value
-            .as_str()
-            .filter(|text| !text.contains([' ', '"', '=']))
-        {
+        match value.as_str().filter(|text| !text.contains([' ', '"', '='])) {
             Some(text) => write!(line, " {name}={text}"),
             None => write!(line, " {name}={value}"),
         }
