@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use common::domain::{VpnAddress, VpnNetwork, WireguardKey, WireguardPrivateKey};
+use futures_util::future::join_all;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::hub::{Hub, HubError, PeerConfig, PeerFault};
@@ -258,25 +259,4 @@ fn same<T: PartialEq + fmt::Debug>(found: T, expected: T) -> Verdict {
 
 fn words(error: HubError) -> String {
     format!("{error:?}")
-}
-
-/// Polls all futures until each is done.
-async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    use std::pin::Pin;
-    use std::task::Poll;
-
-    let mut futures: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
-    let mut results: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
-    std::future::poll_fn(move |context| {
-        for (future, result) in futures.iter_mut().zip(&mut results).filter(|(_, result)| result.is_none()) {
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
-                *result = Some(output);
-            }
-        }
-        if results.iter().any(Option::is_none) {
-            return Poll::Pending;
-        }
-        Poll::Ready(std::mem::take(&mut results).into_iter().flatten().collect())
-    })
-    .await
 }

@@ -17,8 +17,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use device::daemon_socket;
 use device::{Change, ControlledDevice, SystemDevice};
+pub(crate) use device::{Incarnation, daemon_socket};
 use table::Table;
 
 /// Up to so many peers, reading them all costs a few milliseconds and is done with every change.
@@ -70,18 +70,29 @@ impl ControlHub {
         Self { device, identity, table: Arc::default() }
     }
 
-    /// Gives the interface its key and UDP port, if it does not have them. Returns whether it had.
-    pub(crate) async fn configure(&self, key: Arc<WireguardPrivateKey>, port: u16) -> Result<bool, HubError> {
+    /// Whether the interface has this hub's key, and this UDP port.
+    pub(crate) async fn is_configured(&self, port: u16) -> Result<bool, HubError> {
         self.exclusively(0, move |turn| {
             let reading = turn.device.read().map_err(HubError::unavailable)?;
-            if reading.public_key.as_ref() == Some(turn.identity.as_bytes()) && reading.listen_port == Some(port) {
-                return Ok(true);
-            }
-            turn.table.forget();
-            turn.device.configure(&key, port).map_err(HubError::unavailable)?;
-            turn.read().map(|()| false)
+            let is_ours = reading.public_key.as_ref() == Some(turn.identity.as_bytes());
+            Ok(is_ours && reading.listen_port == Some(port))
         })
         .await
+    }
+
+    /// Gives the interface its key and UDP port.
+    pub(crate) async fn configure(&self, key: Arc<WireguardPrivateKey>, port: u16) -> Result<(), HubError> {
+        self.exclusively(0, move |turn| {
+            turn.table.forget();
+            turn.device.configure(&key, port).map_err(HubError::unavailable)?;
+            turn.read()
+        })
+        .await
+    }
+
+    /// Tells the interface from another one of the same name; nothing if there is none.
+    pub(crate) fn incarnation(&self) -> Option<Incarnation> {
+        self.device.incarnation().ok()
     }
 
     /// Waits for its turn and then for the interface, both together not longer than the deadline.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use async_trait::async_trait;
 use common::domain::{Timestamp, VpnAddress, WireguardKey};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 pub(crate) mod rules;
 
@@ -144,10 +145,28 @@ impl HubError {
     pub(crate) fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable { source: source.into() }
     }
+
+    /// Makes another one with the same meaning and words, for one more caller.
+    pub(crate) fn duplicate(&self) -> Self {
+        match self {
+            Self::Unavailable { source } => Self::unavailable(chain(source.as_ref())),
+            Self::WrongIdentity { expected, found } => Self::WrongIdentity { expected: *expected, found: *found },
+            Self::NotApplied { keys } => Self::NotApplied { keys: keys.clone() },
+            Self::AddressTaken { address, holder } => Self::AddressTaken { address: *address, holder: *holder },
+            Self::InvalidPeer { key, fault } => Self::InvalidPeer { key: *key, fault: *fault },
+        }
+    }
+}
+
+/// Writes an error and everything that caused it.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What no hub accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum PeerFault {
     /// WireGuard silently ignores a peer with its own key.
     #[error("it is the hub's own key")]

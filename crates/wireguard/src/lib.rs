@@ -18,17 +18,22 @@
 
 mod hub;
 
+mod batching;
+#[cfg(feature = "contract")]
+pub mod contract;
 #[cfg(feature = "control")]
 mod control;
 mod device_tunnel;
 mod embedded;
 
 #[cfg(feature = "control")]
-mod interface;
+pub mod hub_process;
 #[cfg(feature = "control")]
+pub mod interface;
 mod keys;
 pub mod quick;
 
+mod socket;
 mod stack;
 mod tunnel;
 mod udp;
@@ -36,6 +41,7 @@ mod udp;
 #[cfg(test)]
 mod isolation;
 
+pub use batching::{BatchWriter, BatchingHub};
 #[cfg(feature = "control")]
 pub use control::{Backend, ControlHub};
 pub use device_tunnel::{DeviceTunnel, TunnelConfig};
@@ -43,6 +49,7 @@ pub use embedded::{DialError, EmbeddedHub, HubConfig};
 pub use hub::{Hub, HubError, HubHealth, PeerConfig, PeerFault, PeerStatus};
 #[cfg(feature = "control")]
 pub use interface::{InterfaceName, InvalidInterfaceName};
+pub use socket::{Callers, HubSocket, SocketHub};
 pub use stack::{TunnelListener, TunnelStream};
 pub use tunnel::TunnelError;
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::domain::{Timestamp, VpnAddress, WireguardKey, WireguardPrivateKey};
 use ipnet::IpNet;
+use rustix::net::{AddressFamily, SocketType, netdevice};
 use wireguard_control::{self as control, Device, DeviceUpdate, Key, PeerConfigBuilder};
 
 use super::Backend;
@@ -103,11 +104,11 @@ impl SystemDevice {
 impl ControlledDevice for SystemDevice {
     fn incarnation(&self) -> io::Result<Incarnation> {
         match self.backend {
-            // An index is never given twice as long as the machine runs.
+            // An index is never given twice as long as the namespace exists.
             Backend::Kernel => {
-                let text = std::fs::read_to_string(format!("/sys/class/net/{}/ifindex", self.name))?;
-                let index = text.trim().parse().map_err(io::Error::other)?;
-                Ok(Incarnation(index, 0))
+                let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+                let index = netdevice::name_to_index(&socket, &self.name.as_str_lossy())?;
+                Ok(Incarnation(index.into(), 0))
             }
             Backend::Userspace => {
                 let socket = std::fs::metadata(self.socket())?;

@@ -1,0 +1,174 @@
+//! The one process that may touch the hub's interface and its firewall, and does nothing else: it runs
+//! as root with `CAP_NET_ADMIN`, makes the interface, keeps it as it should be, and answers a few
+//! questions on a Unix socket. Whoever serves the network has neither the right nor the socket.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::chassis::shutdown::Shutdown;
+use common::domain::WireguardKey;
+use tokio::sync::{Notify, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::batching::BatchingHub;
+use crate::control::ControlHub;
+use crate::hub::{Hub, HubError, HubHealth, PeerConfig, PeerStatus, chain};
+use crate::interface::{Interface, InterfaceError, InterfaceOptions, KeyFileError, private_key};
+use crate::socket::{Callers, HubSocket};
+
+/// How often the interface and the rules are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// At every so-manieth look the interface's key is read as well, which costs a list of all peers.
+const LOOKS_PER_READING: u32 = 10;
+
+/// What the hub process needs to know.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// The interface and its rules.
+    pub interface: InterfaceOptions,
+    /// The hub's private key; made at the first start.
+    pub private_key_file: PathBuf,
+    /// Where to answer.
+    pub socket: PathBuf,
+    /// The group whose processes may open the socket; the process's own unless set.
+    pub socket_gid: Option<u32>,
+    /// The users whose processes get an answer.
+    pub caller_uids: BTreeSet<u32>,
+}
+
+/// Why the hub process cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum HubProcessError {
+    /// There is no private key.
+    #[error("the hub has no private key")]
+    Key(#[from] KeyFileError),
+    /// The interface does not come up.
+    #[error("the hub's interface does not come up")]
+    Interface(#[from] InterfaceError),
+    /// Nobody could ask.
+    #[error("the hub's socket cannot be made")]
+    Socket(#[source] io::Error),
+}
+
+/// Brings the interface up, and answers on the socket until the process drains.
+pub async fn run(options: HubOptions, shutdown: &Shutdown) -> Result<(), HubProcessError> {
+    let callers = Callers { uids: options.caller_uids.clone(), network: options.interface.rules.network };
+    let key = private_key(&options.private_key_file)?;
+    let (hub, keeper) = start(options.interface, key, shutdown).await?;
+    let socket = HubSocket::bind(&options.socket, options.socket_gid).await.map_err(HubProcessError::Socket)?;
+    socket.serve(Arc::new(hub), callers, shutdown);
+    info!(socket = %options.socket.display(), "The hub answers on `{}`", options.socket.display());
+    keeper.run(shutdown.token()).await;
+    Ok(())
+}
+
+async fn start(
+    options: InterfaceOptions,
+    key: common::domain::WireguardPrivateKey,
+    shutdown: &Shutdown,
+) -> Result<(BatchingHub, Keeper), HubProcessError> {
+    let mut interface = Interface::new(options, key);
+    interface.ensure().await?;
+    let (condition, up) = watch::channel(Ok(()));
+    let attention = Arc::new(Notify::new());
+    let hub = KeptHub { control: interface.hub(), up, attention: Arc::clone(&attention) };
+    let (hub, writer) = BatchingHub::new(Arc::new(hub));
+    shutdown.spawn(writer.run(shutdown.token()));
+    Ok((hub, Keeper { interface, condition, attention }))
+}
+
+/// The one who looks after the interface.
+struct Keeper {
+    interface: Interface,
+    condition: watch::Sender<Result<(), String>>,
+    attention: Arc<Notify>,
+}
+
+impl Keeper {
+    async fn run(mut self, stop: tokio_util::sync::CancellationToken) {
+        let mut timer = interval(LOOK);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for look in 1_u32.. {
+            let is_suspect = tokio::select! {
+                _ = timer.tick() => look.is_multiple_of(LOOKS_PER_READING),
+                () = self.attention.notified() => true,
+                () = self.interface.broken() => true,
+                () = stop.cancelled() => return,
+            };
+            if is_suspect {
+                self.interface.suspect();
+            }
+            let condition = self.look_after_it().await;
+            self.condition.send_if_modified(|before| {
+                let is_new = *before != condition;
+                *before = condition;
+                is_new
+            });
+        }
+    }
+
+    async fn look_after_it(&mut self) -> Result<(), String> {
+        match self.interface.ensure().await {
+            Ok(repaired) => {
+                for fault in repaired {
+                    warn!(%fault, "Repaired the hub's interface: {fault}");
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                let words = chain(&failure);
+                error!(error = words, "The hub's interface is not up");
+                Err(words)
+            }
+        }
+    }
+}
+
+/// A hub that answers only while its interface is as it should be.
+struct KeptHub {
+    control: Arc<ControlHub>,
+    up: watch::Receiver<Result<(), String>>,
+    attention: Arc<Notify>,
+}
+
+impl KeptHub {
+    async fn ask<T>(&self, answer: impl Future<Output = Result<T, HubError>>) -> Result<T, HubError> {
+        if let Err(reason) = &*self.up.borrow() {
+            return Err(HubError::unavailable(format!("the interface is not up: {reason}")));
+        }
+        let answer = answer.await;
+        if matches!(answer, Err(HubError::Unavailable { .. } | HubError::WrongIdentity { .. })) {
+            self.attention.notify_one();
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Hub for KeptHub {
+    async fn identity(&self) -> Result<WireguardKey, HubError> {
+        self.ask(self.control.identity()).await
+    }
+
+    async fn ensure_peers(&self, peers: &[PeerConfig]) -> Result<(), HubError> {
+        self.ask(self.control.ensure_peers(peers)).await
+    }
+
+    async fn remove_peers(&self, keys: &[WireguardKey]) -> Result<(), HubError> {
+        self.ask(self.control.remove_peers(keys)).await
+    }
+
+    async fn peers(&self) -> Result<Vec<PeerStatus>, HubError> {
+        self.ask(self.control.peers()).await
+    }
+
+    async fn health(&self) -> Result<HubHealth, HubError> {
+        self.ask(self.control.health()).await
+    }
+}

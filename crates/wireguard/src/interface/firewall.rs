@@ -1,0 +1,129 @@
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use common::domain::VpnNetwork;
+
+use super::InterfaceName;
+use super::tool::{ToolError, run};
+
+#[cfg(test)]
+mod tests;
+
+/// The table that is ours; other tables are nobody's business here.
+const TABLE: [&str; 2] = ["inet", "iot_bridge"];
+
+/// Who may speak to whom. All else is dropped: device to device, device to hub, hub to device, and
+/// whatever comes from, or goes to, the network's addresses outside the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirewallRules {
+    /// The hub's interface.
+    pub interface: InterfaceName,
+    /// The network and the hub's address in it.
+    pub network: VpnNetwork,
+    /// The devices' port that may be reached from here.
+    pub terminal_port: u16,
+    /// The only user who may reach it.
+    pub terminal_uid: u32,
+    /// The hub's TCP ports that devices may reach.
+    pub open_ports: BTreeSet<u16>,
+}
+
+impl FirewallRules {
+    /// Writes the ruleset for `nft -f`, which loads all of it or nothing.
+    ///
+    /// A connection's later packets are known by their ports and direction, not only by being part of
+    /// a connection: one that began while the rules were away ends when they are back. Only who opens
+    /// a connection is asked for its user: packets of a socket that is already closed have none.
+    pub fn render(&self) -> String {
+        let [family, table] = TABLE;
+        let Self { interface, network, terminal_port, terminal_uid, .. } = self;
+        let (hub, devices) = (network.hub(), network.prefix());
+        let (into_open_ports, out_of_open_ports) = self.open_port_rules();
+        format!(
+            "table {family} {table}\n\
+             delete table {family} {table}\n\
+             table {family} {table} {{\n\
+             \tchain input {{\n\
+             \t\ttype filter hook input priority filter; policy accept;\n\
+             \t\tiifname != {{ \"lo\", \"{interface}\" }} ip saddr {devices} drop\n\
+             \t\tiifname != {{ \"lo\", \"{interface}\" }} ip daddr {devices} drop\n\
+             \t\tiifname \"{interface}\" jump from_devices\n\
+             \t}}\n\
+             \tchain from_devices {{\n\
+             \t\tip saddr != {devices} drop\n\
+             \t\tip daddr != {hub} drop\n\
+             \t\ticmp type echo-request accept\n\
+             {into_open_ports}\
+             \t\ttcp sport {terminal_port} ct direction reply ct state established accept\n\
+             \t\ticmp type {{ destination-unreachable, time-exceeded, parameter-problem }} ct state related accept\n\
+             \t\tcounter drop\n\
+             \t}}\n\
+             \tchain forward {{\n\
+             \t\ttype filter hook forward priority filter; policy drop;\n\
+             \t}}\n\
+             \tchain output {{\n\
+             \t\ttype filter hook output priority filter; policy accept;\n\
+             \t\toifname != {{ \"lo\", \"{interface}\" }} ip daddr {devices} drop\n\
+             \t\toifname \"{interface}\" jump to_devices\n\
+             \t}}\n\
+             \tchain to_devices {{\n\
+             \t\tip saddr != {hub} drop\n\
+             \t\ttcp dport {terminal_port} meta skuid {terminal_uid} accept\n\
+             \t\ttcp dport {terminal_port} ct direction original ct state established accept\n\
+             {out_of_open_ports}\
+             \t\ticmp type echo-reply ct state established accept\n\
+             \t\tcounter drop\n\
+             \t}}\n\
+             }}\n"
+        )
+    }
+
+    /// Returns the rules for packets to the open ports and from them; nft knows no empty set.
+    fn open_port_rules(&self) -> (String, String) {
+        if self.open_ports.is_empty() {
+            return (String::new(), String::new());
+        }
+        let mut ports = String::new();
+        for port in &self.open_ports {
+            let separator = if ports.is_empty() { "" } else { ", " };
+            write!(ports, "{separator}{port}").expect("a String takes everything");
+        }
+        (
+            format!("\t\ttcp dport {{ {ports} }} accept\n"),
+            format!("\t\ttcp sport {{ {ports} }} ct direction reply ct state established accept\n"),
+        )
+    }
+}
+
+/// The kernel's packet filter, as far as it is ours.
+#[derive(Debug)]
+pub(super) struct Firewall {
+    rules: FirewallRules,
+    /// What `nft` listed when the rules had just been loaded; how it words them is its own affair.
+    loaded: Option<String>,
+}
+
+impl Firewall {
+    pub(super) fn new(rules: FirewallRules) -> Self {
+        Self { rules, loaded: None }
+    }
+
+    /// Whether the rules are there, and as they were loaded.
+    pub(super) async fn is_loaded(&self) -> bool {
+        // If they cannot be listed they are taken for lost: loading them says what is wrong.
+        self.loaded.is_some() && self.loaded == list().await.ok()
+    }
+
+    /// Replaces whatever our table holds, in one step.
+    pub(super) async fn load(&mut self) -> Result<(), ToolError> {
+        self.loaded = None;
+        run("nft", ["-f", "-"], &self.rules.render()).await?;
+        self.loaded = Some(list().await?);
+        Ok(())
+    }
+}
+
+async fn list() -> Result<String, ToolError> {
+    let [family, table] = TABLE;
+    run("nft", ["--stateless", "--numeric", "list", "table", family, table], "").await
+}

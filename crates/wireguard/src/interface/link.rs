@@ -1,0 +1,141 @@
+use std::net::IpAddr;
+
+use common::domain::VpnNetwork;
+use serde::Deserialize;
+
+use super::InterfaceName;
+use super::tool::{ToolError, run};
+use crate::MTU;
+
+/// A network interface as `ip -json -details address show` tells it; one is as good as another if it
+/// answers to our name.
+#[derive(Debug, Deserialize)]
+pub(super) struct Link {
+    ifname: String,
+    #[serde(default)]
+    flags: Vec<String>,
+    mtu: u32,
+    #[serde(default)]
+    linkinfo: LinkInfo,
+    #[serde(default)]
+    addr_info: Vec<Address>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct LinkInfo {
+    #[serde(default)]
+    info_kind: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Address {
+    local: IpAddr,
+    prefixlen: u8,
+}
+
+impl Link {
+    /// Looks for an interface in this network namespace.
+    pub(super) async fn find(name: &InterfaceName) -> Result<Option<Self>, ToolError> {
+        let text = run("ip", ["-json", "-details", "address", "show"], "").await?;
+        let wrong_words = |error: serde_json::Error| ToolError::Run { program: "ip", source: error.into() };
+        let links: Vec<Self> = serde_json::from_str(&text).map_err(wrong_words)?;
+        Ok(links.into_iter().find(|link| link.ifname == name.as_str()))
+    }
+
+    /// Makes an interface of the kernel's WireGuard; it is down.
+    pub(super) async fn add(name: &InterfaceName) -> Result<(), ToolError> {
+        run("ip", ["link", "add", "dev", name.as_str(), "type", "wireguard"], "").await.map(drop)
+    }
+
+    /// Ends an interface; a daemon whose interface it was ends as well.
+    pub(super) async fn delete(name: &InterfaceName) -> Result<(), ToolError> {
+        run("ip", ["link", "delete", "dev", name.as_str()], "").await.map(drop)
+    }
+
+    /// Stops all traffic.
+    pub(super) async fn take_down(name: &InterfaceName) -> Result<(), ToolError> {
+        run("ip", ["link", "set", "dev", name.as_str(), "down"], "").await.map(drop)
+    }
+
+    /// Whether it is the kernel's WireGuard.
+    pub(super) fn is_wireguard(&self) -> bool {
+        self.linkinfo.info_kind == "wireguard"
+    }
+
+    /// Whether it carries traffic for the hub's address and no other.
+    pub(super) fn is_ready(&self, network: VpnNetwork) -> bool {
+        self.flags.iter().any(|flag| flag == "UP")
+            && self.mtu == u32::from(MTU)
+            && self.has_hub_address(network)
+            && self.foreign_addresses(network).next().is_none()
+    }
+
+    /// Gives it the hub's address only, and brings it up.
+    pub(super) async fn make_ready(&self, network: VpnNetwork) -> Result<(), ToolError> {
+        let name = self.ifname.as_str();
+        for Address { local, prefixlen } in self.foreign_addresses(network) {
+            run("ip", ["address", "delete", &format!("{local}/{prefixlen}"), "dev", name], "").await?;
+        }
+        if !self.has_hub_address(network) {
+            let address = format!("{}/{}", network.hub(), network.prefix().prefix_len());
+            run("ip", ["address", "add", &address, "dev", name], "").await?;
+        }
+        run("ip", ["link", "set", "dev", name, "mtu", &MTU.to_string(), "up"], "").await.map(drop)
+    }
+
+    fn has_hub_address(&self, network: VpnNetwork) -> bool {
+        self.addr_info.iter().any(|address| address.is_hub(network))
+    }
+
+    /// Returns addresses that would swallow what is meant for a device. The firewall drops all IPv6.
+    fn foreign_addresses(&self, network: VpnNetwork) -> impl Iterator<Item = &Address> {
+        self.addr_info.iter().filter(move |address| address.local.is_ipv4() && !address.is_hub(network))
+    }
+}
+
+impl Address {
+    fn is_hub(&self, network: VpnNetwork) -> bool {
+        self.local == IpAddr::V4(network.hub()) && self.prefixlen == network.prefix().prefix_len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As iproute2 6.1 tells it, shortened.
+    const READY: &str = r#"{"ifindex":3,"ifname":"wg0","flags":["POINTOPOINT","NOARP","UP","LOWER_UP"],"mtu":1420,
+        "operstate":"UNKNOWN","linkinfo":{"info_kind":"wireguard"},
+        "addr_info":[{"family":"inet","local":"10.8.0.1","prefixlen":24,"scope":"global"},
+                     {"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"}]}"#;
+
+    #[test]
+    fn an_interface_is_ready_if_all_of_it_is() {
+        assert!(link(READY).is_wireguard());
+        assert!(link(READY).is_ready(network()));
+        for (as_it_is, otherwise) in [
+            (r#""UP","#, ""),
+            ("1420", "1500"),
+            ("10.8.0.1", "10.8.0.2"),
+            (r#""prefixlen":24"#, r#""prefixlen":32"#),
+            (r#"{"family":"inet6","local":"fe80::1""#, r#"{"family":"inet","local":"10.8.0.9""#),
+        ] {
+            assert!(READY.contains(as_it_is), "{as_it_is}");
+            assert!(!link(&READY.replace(as_it_is, otherwise)).is_ready(network()), "{otherwise}");
+        }
+    }
+
+    #[test]
+    fn an_interface_of_a_daemon_is_not_the_kernels() {
+        assert!(!link(&READY.replace("wireguard", "tun")).is_wireguard());
+        assert!(!link(r#"{"ifname":"wg0","mtu":1420}"#).is_wireguard());
+    }
+
+    fn link(text: &str) -> Link {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn network() -> VpnNetwork {
+        VpnNetwork::new("10.8.0.0/24".parse().unwrap(), None).unwrap()
+    }
+}
