@@ -89,15 +89,11 @@ impl FakeIssuer {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("the loopback interface has a free port");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let config = config(&format!("http://{address}/realms/fleet"), &options);
         let issuer = Issuer::new(config, options.clock).expect("the options hold http addresses");
         let jwks = Arc::new(Jwks::default());
-        let router = issuer
-            .router()
-            .layer(from_fn_with_state(Arc::clone(&jwks), misbehave));
+        let router = issuer.router().layer(from_fn_with_state(Arc::clone(&jwks), misbehave));
         let mut server = JoinSet::new();
         server.spawn(async move {
             axum::serve(listener, router)
@@ -195,11 +191,7 @@ const NO_PANIC: &str = "nothing panics while it holds the answer";
 
 /// Counts who asks for the keys, and answers in the issuer's place when it was told to.
 async fn misbehave(State(jwks): State<Arc<Jwks>>, request: Request, next: Next) -> Response {
-    if !request
-        .uri()
-        .path()
-        .ends_with("/protocol/openid-connect/certs")
-    {
+    if !request.uri().path().ends_with("/protocol/openid-connect/certs") {
         return next.run(request).await;
     }
     jwks.requests.fetch_add(1, Ordering::SeqCst);
@@ -211,13 +203,9 @@ async fn misbehave(State(jwks): State<Arc<Jwks>>, request: Request, next: Next) 
         JwksAnswer::Html => Html("<!doctype html><title>Back soon</title>").into_response(),
         JwksAnswer::Huge => format!("{}{}", " ".repeat(50 << 20), set(keys).0).into_response(),
         JwksAnswer::DuplicateKeyId => set([keys.clone(), keys].concat()).into_response(),
-        JwksAnswer::SymmetricKey => {
-            set(keys.iter().map(as_symmetric_key).collect()).into_response()
-        }
+        JwksAnswer::SymmetricKey => set(keys.iter().map(as_symmetric_key).collect()).into_response(),
         JwksAnswer::ServerError => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        JwksAnswer::Redirect => {
-            (StatusCode::FOUND, [(LOCATION, "http://169.254.169.254/")]).into_response()
-        }
+        JwksAnswer::Redirect => (StatusCode::FOUND, [(LOCATION, "http://169.254.169.254/")]).into_response(),
         JwksAnswer::Silence => std::future::pending().await,
     }
 }
@@ -236,9 +224,7 @@ fn set(keys: Vec<Value>) -> Json<Value> {
 
 /// Keycloak lists a key for encryption beside those for signatures.
 fn encryption_key() -> Vec<Value> {
-    vec![
-        json!({"kty": "RSA", "use": "enc", "alg": "RSA-OAEP", "kid": "enc-1", "n": "AQAB", "e": "AQAB"}),
-    ]
+    vec![json!({"kty": "RSA", "use": "enc", "alg": "RSA-OAEP", "kid": "enc-1", "n": "AQAB", "e": "AQAB"})]
 }
 
 fn as_symmetric_key(key: &Value) -> Value {
@@ -274,11 +260,7 @@ fn user(username: &str, role: Option<&str>, fleet: &str) -> UserConfig {
     UserConfig {
         username: username.to_owned(),
         password: FakeIssuer::PASSWORD.into(),
-        roles: everyone
-            .into_iter()
-            .chain(role)
-            .map(str::to_owned)
-            .collect(),
+        roles: everyone.into_iter().chain(role).map(str::to_owned).collect(),
         groups: vec![format!("/fleets/{fleet}")],
         subject: format!("subject-of-{username}"),
     }
@@ -287,9 +269,7 @@ fn user(username: &str, role: Option<&str>, fleet: &str) -> UserConfig {
 #[cfg(test)]
 mod tests {
     use common::chassis::http_client::{self, HttpClientOptions};
-    use common::chassis::token::{
-        JwksCache, JwksLocation, JwksSettings, TokenError, TokenVerifier,
-    };
+    use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, TokenError, TokenVerifier};
     use common::domain::Role;
 
     use super::*;
@@ -305,15 +285,9 @@ mod tests {
             ("viewer", Role::Viewer),
         ] {
             let operator = verifier.verify(&fake.token_for(username)).await.unwrap();
-            assert_eq!(
-                (operator.username.as_str(), operator.role),
-                (username, role)
-            );
+            assert_eq!((operator.username.as_str(), operator.role), (username, role));
         }
-        assert_eq!(
-            verifier.verify(&fake.token_for("guest")).await,
-            Err(TokenError::NoRole)
-        );
+        assert_eq!(verifier.verify(&fake.token_for("guest")).await, Err(TokenError::NoRole));
     }
 
     #[tokio::test]
@@ -363,12 +337,7 @@ mod tests {
         };
         let http = http_client::build(&HttpClientOptions::default()).unwrap();
         let cache = Arc::new(JwksCache::new(settings, http, Arc::new(SystemClock)));
-        let verifier = TokenVerifier::new(
-            fake.rules("terminal-proxy"),
-            cache.clone(),
-            Arc::new(SystemClock),
-        )
-        .unwrap();
+        let verifier = TokenVerifier::new(fake.rules("terminal-proxy"), cache.clone(), Arc::new(SystemClock)).unwrap();
         (verifier, cache)
     }
 }

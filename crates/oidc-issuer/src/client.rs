@@ -1,17 +1,21 @@
 //! Logs in without a browser: the client's half of authorization code with PKCE, form included.
 //!
-//! For programs that own the issuer and the password, such as `quickstart -- --check` and tests.
+//! For programs that own the issuer and the password, such as `quickstart -- --check` and tests. It fills in
+//! this issuer's form and Keycloak's.
+
+mod form;
 
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::header::LOCATION;
+use reqwest::header::{COOKIE, LOCATION};
 use reqwest::{Client, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use self::form::LoginForm;
 use crate::random::unguessable;
 use crate::signing::base64url;
 
@@ -131,14 +135,17 @@ async fn submit_form(http: &Client, page: Url, login: &Login<'_>, state: &str) -
     if shown.status() != StatusCode::OK {
         return Err(LoginError::Unexpected("there is no login form"));
     }
-    let form = [
+    let form = LoginForm::read(&page, shown).await?;
+    let fields = [
         ("username", login.username),
         ("password", login.password.expose_secret()),
     ];
-    let answer = http.post(page).form(&form).send().await?;
-    match answer.status() {
-        StatusCode::SEE_OTHER => code(&answer, login, state),
-        status => Err(LoginError::WrongPassword(status)),
+    let request = http.post(form.action).header(COOKIE, form.cookies);
+    let answer = request.form(&fields).send().await?;
+    if answer.status().is_redirection() {
+        code(&answer, login, state)
+    } else {
+        Err(LoginError::WrongPassword(answer.status()))
     }
 }
 
