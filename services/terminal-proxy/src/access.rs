@@ -8,14 +8,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::chassis::token::{TokenError, TokenVerifier};
 use common::domain::{
-    Clock, Device, DeviceDirectory, DeviceId, Digest, Operator, Role, StoreError, Ticket, TicketOffice, Timestamp,
+    Clock, Device, DeviceDirectory, DeviceId, Digest, Operator, Role, SessionId, StoreError, Ticket, TicketOffice,
+    Timestamp,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use uuid::Uuid;
 
 use crate::ports::Storage;
 
-/// Random bytes of a ticket.
+/// Random bytes of a ticket, behind the id of the session that it opens.
 const TICKET_BYTES: usize = 32;
+
+/// Bytes of a session's id.
+const SESSION_ID_BYTES: usize = 16;
 
 /// What a person shows at the door.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub(crate) enum Credential {
 pub(crate) struct Grant {
     pub(crate) operator: Operator,
     pub(crate) device: Device,
+    /// The name of the session that this may become.
+    pub(crate) session_id: SessionId,
 }
 
 /// Why the door stays closed.
@@ -55,6 +62,10 @@ pub(crate) enum AccessError {
 pub(crate) struct IssuedTicket {
     pub(crate) secret: SecretString,
     pub(crate) expires_at: Timestamp,
+    /// The name of the session that it opens: a page cannot read the headers of an upgrade.
+    pub(crate) session_id: SessionId,
+    /// How long that session may live without a fresh token.
+    pub(crate) session_lifetime: Duration,
 }
 
 /// The door.
@@ -94,11 +105,32 @@ impl Access {
         device_id: &DeviceId,
         origin: Option<&str>,
     ) -> Result<Grant, AccessError> {
-        let operator = match credential {
-            Credential::Token(token) => self.identify(token).await?,
-            Credential::Ticket(secret) => self.redeem(secret, device_id, origin).await?,
-        };
-        self.grant(operator, device_id).await
+        match credential {
+            Credential::Token(token) => {
+                let operator = self.identify(token).await?;
+                self.grant(operator, device_id, SessionId::generate()).await
+            }
+            Credential::Ticket(secret) => {
+                let operator = self.redeem(secret, device_id, origin).await?;
+                let session_id = session_of(secret).ok_or(AccessError::InvalidTicket)?;
+                self.grant(operator, device_id, session_id).await
+            }
+        }
+    }
+
+    /// Decides whether a session may go on with a fresh token of its person.
+    pub(crate) async fn authorise_again(
+        &self,
+        operator: Operator,
+        device_id: &DeviceId,
+        session_id: SessionId,
+    ) -> Result<Grant, AccessError> {
+        self.grant(operator, device_id, session_id).await
+    }
+
+    /// How long the token behind a person is good from now on.
+    pub(crate) fn time_left(&self, operator: &Operator) -> Duration {
+        (operator.expires_at - self.clock.now()).try_into().unwrap_or_default()
     }
 
     /// Issues a ticket to a person who may open the device now; redeeming it asks again.
@@ -108,10 +140,13 @@ impl Access {
         device_id: &DeviceId,
         origin: Option<&str>,
     ) -> Result<IssuedTicket, AccessError> {
-        let Grant { operator, device } = self.grant(operator, device_id).await?;
-        let mut bytes = [0_u8; TICKET_BYTES];
-        rand::fill(&mut bytes).expect("the operating system gives randomness");
-        let secret = SecretString::from(URL_SAFE_NO_PAD.encode(bytes));
+        let Grant {
+            operator,
+            device,
+            session_id,
+        } = self.grant(operator, device_id, SessionId::generate()).await?;
+        let session_lifetime = self.time_left(&operator);
+        let secret = fresh_ticket(session_id);
         let expires_at = self.clock.now() + self.ticket_lifetime;
         let ticket = Ticket {
             operator,
@@ -120,7 +155,12 @@ impl Access {
             expires_at,
         };
         self.tickets.issue_ticket(&digest(&secret), &ticket).await?;
-        Ok(IssuedTicket { secret, expires_at })
+        Ok(IssuedTicket {
+            secret,
+            expires_at,
+            session_id,
+            session_lifetime,
+        })
     }
 
     /// A ticket is spent by the first try, whatever comes of it.
@@ -144,17 +184,41 @@ impl Access {
         }
     }
 
-    async fn grant(&self, operator: Operator, device_id: &DeviceId) -> Result<Grant, AccessError> {
+    async fn grant(
+        &self,
+        operator: Operator,
+        device_id: &DeviceId,
+        session_id: SessionId,
+    ) -> Result<Grant, AccessError> {
         if operator.role < Role::Operator {
             return Err(AccessError::NoOperator);
         }
         let device = self.directory.find(device_id).await?.ok_or(AccessError::NotFound)?;
         if operator.may_open(&device) {
-            Ok(Grant { operator, device })
+            Ok(Grant {
+                operator,
+                device,
+                session_id,
+            })
         } else {
             Err(AccessError::NotFound)
         }
     }
+}
+
+/// The session's id stands in front of the secret. Nobody can exchange it: the hash on record is that of both.
+fn fresh_ticket(session_id: SessionId) -> SecretString {
+    let mut bytes = [0_u8; SESSION_ID_BYTES + TICKET_BYTES];
+    let (id, secret) = bytes.split_at_mut(SESSION_ID_BYTES);
+    id.copy_from_slice(session_id.0.as_bytes());
+    rand::fill(secret).expect("the operating system gives randomness");
+    URL_SAFE_NO_PAD.encode(bytes).into()
+}
+
+fn session_of(ticket: &SecretString) -> Option<SessionId> {
+    let bytes = URL_SAFE_NO_PAD.decode(ticket.expose_secret()).ok()?;
+    let id = bytes.first_chunk::<SESSION_ID_BYTES>()?;
+    Some(SessionId(Uuid::from_bytes(*id)))
 }
 
 fn digest(secret: &SecretString) -> Digest {

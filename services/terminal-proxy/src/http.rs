@@ -30,6 +30,8 @@ pub(crate) fn router(state: AppState) -> Router {
         // Everyone their own sessions, admins all.
         .route("/sessions", get(sessions::list))
         .route("/sessions/{sid}", get(sessions::show).delete(sessions::kill))
+        // The session's person: another while with a fresh token.
+        .route("/sessions/{sid}/token", post(sessions::renew))
         // Viewers: the fleet, and why a device cannot be reached.
         .route("/ui/api/devices", get(ui::devices))
         .route("/doctor/{id}", get(doctor::examine))

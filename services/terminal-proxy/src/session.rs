@@ -2,6 +2,7 @@
 
 mod ending;
 mod metrics;
+mod renewal;
 mod running;
 mod standing;
 
@@ -13,12 +14,13 @@ use common::domain::{
     SessionRecord, StoreError,
 };
 use prometheus_client::registry::Registry;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::ending::Ending;
 use self::metrics::SessionMetrics;
+pub(crate) use self::renewal::RenewError;
 pub(crate) use self::running::Session;
 use crate::access::Grant;
 use crate::config::Limits;
@@ -67,6 +69,8 @@ struct Live {
     recorded: bool,
     /// Tells it to end; none once it was told.
     stop: Option<oneshot::Sender<Ending>>,
+    /// When the token behind it ends.
+    token_ends: watch::Sender<Instant>,
 }
 
 /// A seat; given back when it is dropped.
@@ -74,6 +78,7 @@ pub(crate) struct Seat {
     id: SessionId,
     sessions: Arc<Sessions>,
     stopped: Option<oneshot::Receiver<Ending>>,
+    token_ends: watch::Receiver<Instant>,
 }
 
 impl Drop for Seat {
@@ -116,7 +121,7 @@ impl Sessions {
         if let Some(live) = self.live().get_mut(&seat.id) {
             live.recorded = true;
         }
-        Ok(Session::new(seat, record, grant.operator.expires_at))
+        Ok(Session::new(seat, record))
     }
 
     /// Counts and takes in one step, so that two requests cannot both take the last seat.
@@ -142,8 +147,9 @@ impl Sessions {
         if live.len() >= self.rules.limits.max_sessions {
             return Err(NoSeat::AtCapacity);
         }
-        let id = SessionId::generate();
+        let id = grant.session_id;
         let (stop, stopped) = oneshot::channel();
+        let (token_ends, token_ends_for_session) = watch::channel(self.token_end(&grant.operator));
         live.insert(
             id,
             Live {
@@ -152,6 +158,7 @@ impl Sessions {
                 device_epoch: grant.device.epoch,
                 recorded: false,
                 stop: Some(stop),
+                token_ends,
             },
         );
         drop(live);
@@ -160,6 +167,7 @@ impl Sessions {
             id,
             sessions: Arc::clone(self),
             stopped: Some(stopped),
+            token_ends: token_ends_for_session,
         })
     }
 

@@ -2,12 +2,13 @@
 //! record, and the browser is not upgraded before the device's ttyd is there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use common::domain::{DeviceId, VpnNetwork};
+use common::domain::{DeviceId, Operator, SessionId, VpnNetwork};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::access::{Access, AccessError, Credential};
-use crate::session::{BeginError, Session, Sessions};
+use crate::session::{BeginError, RenewError, Session, Sessions};
 use crate::upstream::{DeviceConnection, Upstream, UpstreamError};
 
 /// Who wants to open what, and from where.
@@ -80,6 +81,26 @@ impl Terminals {
     }
 }
 
+/// What a fresh token does for a session.
+impl Terminals {
+    /// Asks the one question again, and returns how long the session may live from now on. A fresh token that
+    /// no longer opens the device ends the session.
+    pub(crate) async fn renew(&self, operator: Operator, id: SessionId) -> Result<Duration, RenewError> {
+        let device_id = self.sessions.device_of(&operator, id).await?;
+        let lifetime = self.access.time_left(&operator);
+        match self.access.authorise_again(operator, &device_id, id).await {
+            Ok(grant) => self.sessions.extend(grant).map(|()| lifetime),
+            Err(error @ (AccessError::NoOperator | AccessError::NotFound)) => {
+                self.sessions.end_access(id);
+                Err(error.into())
+            }
+            Err(error @ (AccessError::Token(_) | AccessError::InvalidTicket | AccessError::Store(_))) => {
+                Err(error.into())
+            }
+        }
+    }
+}
+
 /// A terminal whose device is ready; what is missing is the browser.
 pub(crate) struct OpenTerminal {
     session: Session,
@@ -87,6 +108,10 @@ pub(crate) struct OpenTerminal {
 }
 
 impl OpenTerminal {
+    pub(crate) fn session_id(&self) -> SessionId {
+        self.session.id()
+    }
+
     /// Relays until the end.
     pub(crate) async fn run<B: AsyncRead + AsyncWrite + Unpin>(self, browser: B) {
         self.session.run(browser, self.device).await;

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::access::AccessError;
 use crate::ports::DialError;
-use crate::session::{BeginError, NoSeat};
+use crate::session::{BeginError, NoSeat, RenewError};
 use crate::terminals::OpenError;
 use crate::upstream::UpstreamError;
 
@@ -36,6 +36,7 @@ pub const PROBLEMS: &[ProblemType] = &[
     DEVICE_UNREACHABLE,
     DEVICE_TIMEOUT,
     DEVICE_BAD_ANSWER,
+    SESSION_ELSEWHERE,
 ];
 
 /// A shorthand that keeps one kind on three lines.
@@ -104,6 +105,12 @@ const DEVICE_BAD_ANSWER: ProblemType = kind(
     "Something other than a willing ttyd answers on the device's terminal port.",
 );
 
+const SESSION_ELSEWHERE: ProblemType = kind(
+    StatusCode::CONFLICT,
+    "session-elsewhere",
+    "Another process of this service serves the session; ask it there.",
+);
+
 /// No credential at all.
 pub(super) fn no_token() -> Problem {
     Problem::of(&INVALID_TOKEN).with_challenge("Bearer")
@@ -152,6 +159,15 @@ pub(super) fn open_problem(error: OpenError, failures: &FailureLimiter, client: 
             Problem::of(&AUDIT_UNAVAILABLE).with_retry_after(RETRY_AFTER)
         }
         OpenError::Upstream(error) => upstream_problem(&error),
+    }
+}
+
+pub(super) fn renew_problem(error: RenewError, failures: &FailureLimiter, client: ClientAddress) -> Problem {
+    match error {
+        RenewError::Unknown => Problem::not_found(),
+        RenewError::Elsewhere => Problem::of(&SESSION_ELSEWHERE),
+        RenewError::Access(error) => access_problem(error, failures, client),
+        RenewError::Store(error) => store_problem(&error),
     }
 }
 

@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use common::chassis::client_address::ClientAddress;
 use common::chassis::problem::Problem;
+use common::chassis::rate_limit::FailureLimiter;
 use common::domain::{SessionId, SessionRecord, rfc3339};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,7 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::problem;
 use crate::session::Sessions;
+use crate::terminals::Terminals;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ListQuery {
@@ -94,6 +97,29 @@ pub(super) async fn kill(
     let killed = sessions.kill(&operator, session_id(&id)?).await;
     killed.map_err(|error| problem::registry_problem(&error))?;
     Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Renewed {
+    /// Seconds until the session ends unless another fresh token comes.
+    expires_in: u64,
+}
+
+/// `POST /sessions/{sid}/token`: the token in `Authorization` is the fresh one.
+pub(super) async fn renew(
+    Caller(operator): Caller,
+    State(terminals): State<Arc<Terminals>>,
+    State(failures): State<Arc<FailureLimiter>>,
+    client: ClientAddress,
+    Path(id): Path<String>,
+) -> Result<Json<Renewed>, Problem> {
+    let lifetime = terminals
+        .renew(operator, session_id(&id)?)
+        .await
+        .map_err(|error| problem::renew_problem(error, &failures, client))?;
+    Ok(Json(Renewed {
+        expires_in: lifetime.as_secs(),
+    }))
 }
 
 /// What is no id is the id of nothing.

@@ -38,6 +38,7 @@ macro_rules! part {
 
 part!(access: Arc<Access>);
 part!(terminals: Arc<Terminals>);
+part!(failures: Arc<FailureLimiter>);
 part!(sessions: Arc<Sessions>);
 part!(doctor: Arc<Doctor>);
 part!(directory: Arc<dyn DeviceDirectory>);

@@ -46,8 +46,9 @@ async fn open(
     let open_request = read(state, device_id, &parts)?;
     let terminal = state.terminals.open(&open_request).await;
     let terminal = terminal.map_err(|error| problem::open_problem(error, &state.failures, client_address))?;
+    let response = handshake.accept(terminal.session_id());
     upgrade(state, terminal, Request::from_parts(parts, body));
-    Ok(handshake.accept())
+    Ok(response)
 }
 
 fn read(state: &AppState, device_id: DeviceId, parts: &Parts) -> Result<OpenRequest, Problem> {

@@ -3,7 +3,7 @@ use axum::extract::State;
 use common::chassis::client_address::ClientAddress;
 use common::chassis::json::StrictJson;
 use common::chassis::problem::Problem;
-use common::domain::{DeviceId, rfc3339};
+use common::domain::{DeviceId, SessionId, rfc3339};
 use http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub(super) struct TicketRequest {
 pub(super) struct TicketResponse {
     ticket: String,
     expires_at: String,
+    session_id: SessionId,
+    /// Seconds until the session ends unless a fresh token comes.
+    session_expires_in: u64,
 }
 
 /// `POST /terminal/tickets`: also how a page learns why it would be refused, since a browser hides the answer
@@ -43,6 +46,8 @@ pub(super) async fn issue(
         Json(TicketResponse {
             ticket,
             expires_at: rfc3339(issued.expires_at),
+            session_id: issued.session_id,
+            session_expires_in: issued.session_lifetime.as_secs(),
         }),
     ))
 }

@@ -5,6 +5,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::chassis::problem::Problem;
+use common::domain::SessionId;
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
@@ -18,6 +19,9 @@ const TTY: &str = "tty";
 
 /// A sub-protocol that is none: the one place where a browser can put a token beside the address.
 const BEARER_PREFIX: &str = "bearer.";
+
+/// Tells a client that is no page the name of its session; a page has it from its ticket.
+const SESSION_ID: HeaderName = HeaderName::from_static("session-id");
 
 /// A request that may be upgraded.
 #[derive(Debug)]
@@ -48,13 +52,15 @@ impl Handshake {
 
     /// Answers 101. A sub-protocol is named only when it was offered, or the browser refuses the answer; a
     /// token among the sub-protocols is never repeated; no extension is ever agreed to.
-    pub(super) fn accept(self) -> Response {
+    pub(super) fn accept(self, session_id: SessionId) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept);
+        let session_id = HeaderValue::from_str(&session_id.to_string()).expect("a UUID is ASCII");
+        headers.insert(SESSION_ID, session_id);
         if self.offers_tty {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(TTY));
         }

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use common::chassis::problem::error_chain;
-use common::domain::{NewSession, SessionEnding, Timestamp};
+use common::domain::{NewSession, SessionEnding, SessionId};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info};
 
@@ -21,18 +22,20 @@ const RECORD_RETRIES: [Duration; 3] = [
 pub(crate) struct Session {
     seat: Seat,
     record: NewSession,
-    token_expires_at: Timestamp,
     begun: Instant,
 }
 
 impl Session {
-    pub(super) fn new(seat: Seat, record: NewSession, token_expires_at: Timestamp) -> Self {
+    pub(super) fn new(seat: Seat, record: NewSession) -> Self {
         Self {
             seat,
             record,
-            token_expires_at,
             begun: Instant::now(),
         }
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        self.record.id
     }
 
     /// Ends a session that never had a shell.
@@ -70,8 +73,7 @@ impl Session {
     fn reason_to_stop(&mut self) -> impl Future<Output = Ending> + use<> {
         let sessions = &self.seat.sessions;
         let drain = sessions.rules.drain.clone();
-        let token_left = self.token_expires_at - sessions.clock.now();
-        let token_ends = Instant::now() + token_left.try_into().unwrap_or(Duration::ZERO);
+        let token_ended = end_of_token(self.seat.token_ends.clone());
         let longest = self.begun + sessions.rules.limits.max_session();
         let stopped = self.seat.stopped.take();
         async move {
@@ -84,7 +86,7 @@ impl Session {
             tokio::select! {
                 biased;
                 ending = told => ending,
-                () = sleep_until(token_ends) => Ending::TokenExpired,
+                () = token_ended => Ending::TokenExpired,
                 () = sleep_until(longest) => Ending::TooLong,
                 () = drain.cancelled() => Ending::Draining,
             }
@@ -120,6 +122,19 @@ impl Session {
         }
         if let Err(failure) = sessions.close(self.record.id, ending).await {
             error!(session.id = %self.record.id, error = error_chain(&failure), "The end of a session is not on record yet");
+        }
+    }
+}
+
+/// Waits until the token has ended and no fresh one came.
+async fn end_of_token(mut token_ends: watch::Receiver<Instant>) {
+    loop {
+        let ends = *token_ends.borrow_and_update();
+        tokio::select! {
+            () = sleep_until(ends) => return,
+            renewed = token_ends.changed() => if renewed.is_err() {
+                return sleep_until(ends).await; // the seat is given back: nobody can renew any more
+            }
         }
     }
 }

@@ -185,6 +185,7 @@ mod tests {
             device_epoch: 3,
             recorded: true,
             stop: None,
+            token_ends: tokio::sync::watch::channel(Instant::now()).0,
         }
     }
 }

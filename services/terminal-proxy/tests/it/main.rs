@@ -10,6 +10,7 @@ mod ledger;
 mod life;
 mod log;
 mod pages;
+mod renewal;
 mod routes;
 mod sessions;
 mod tickets;

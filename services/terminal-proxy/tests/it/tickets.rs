@@ -108,7 +108,7 @@ impl World {
         let answer = self.ask_for_ticket("pump-1", &self.token("operator"), headers).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         let ticket = answer.json()["ticket"].as_str().unwrap().to_owned();
-        assert_eq!(ticket.len(), 43);
+        assert_eq!(ticket.len(), 64);
         ticket
     }
 }

@@ -31,11 +31,12 @@ export class LoginSession {
     return this.tokens.idToken;
   }
 
-  async accessToken(): Promise<string> {
+  /** Gives out a valid token; a newer one when it is older than asked for and can be renewed. */
+  async accessToken(maxAgeSeconds = Infinity): Promise<string> {
     if (this.ended) {
       throw loginEnded();
     }
-    if (this.now() >= this.validUntil - this.renewalMargin()) {
+    if (this.now() >= this.validUntil - this.renewalMargin() || this.now() - this.obtainedAt > maxAgeSeconds * 1000) {
       this.renewal ??= this.renew().finally(() => {
         this.renewal = undefined;
       });

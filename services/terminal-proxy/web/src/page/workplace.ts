@@ -84,7 +84,7 @@ export class Workplace {
   }
 
   private addTerminal(deviceId: string): TerminalView {
-    const view = new TerminalView(deviceId, (id) => this.api.ticket(id), this.preferences, {
+    const view = new TerminalView(deviceId, this.api, this.preferences, {
       stateChanged: (state) => this.describe(deviceId, state),
       pageKey: (key) => (key === "leave" ? this.tabs.focusActive() : this.tabs.showNeighbour(key === "next-tab" ? 1 : -1)),
       changePreferences: (change) => this.changePreferences(change),

@@ -1,5 +1,7 @@
+import type { Api, Ticket } from "../api";
 import { noAnswer, Problem } from "../problem";
 import { endingByFlood, endingOf, endingOfRefusal, endingWithoutAnswer, type Ending } from "./ending";
+import { Renewal } from "./renewal";
 import { helloMessage, inputMessages, readDeviceMessage, resizeMessage, SUB_PROTOCOL, type Size } from "./ttyd";
 
 const OPENING_DEADLINE_MS = 20_000;
@@ -7,8 +9,8 @@ const OPENING_DEADLINE_MS = 20_000;
 /** A browser cannot hold a WebSocket back. Beyond this much undrawn output the page gives up, and says so. */
 const MAX_UNDRAWN_BYTES = 32 * 1024 * 1024;
 
-/** Gets a one-time ticket for the device, or throws a `Problem`. */
-export type TicketOffice = (deviceId: string) => Promise<string>;
+/** What the connection asks of the proxy besides the terminal itself; both throw a `Problem`. */
+export type TicketOffice = Pick<Api, "ticket" | "renewSession">;
 
 /** What the connection tells the terminal. After `ended` nothing else comes. */
 export interface ConnectionEvents {
@@ -25,6 +27,7 @@ export class Connection {
   private isOpen = false;
   private isOver = false;
   private undrawnBytes = 0;
+  private renewal: Renewal | undefined;
 
   constructor(
     private readonly deviceId: string,
@@ -33,9 +36,9 @@ export class Connection {
   ) {}
 
   async open(size: () => Size): Promise<void> {
-    let ticket: string;
+    let ticket: Ticket;
     try {
-      ticket = await this.tickets(this.deviceId);
+      ticket = await this.tickets.ticket(this.deviceId);
     } catch (error) {
       this.end(endingOfRefusal(error instanceof Problem ? error : noAnswer()));
       return;
@@ -65,14 +68,16 @@ export class Connection {
     this.leave();
   }
 
-  private connect(ticket: string, size: () => Size): void {
-    const socket = new WebSocket(terminalAddress(this.deviceId, ticket), SUB_PROTOCOL);
+  private connect(ticket: Ticket, size: () => Size): void {
+    const socket = new WebSocket(terminalAddress(this.deviceId, ticket.secret), SUB_PROTOCOL);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     const deadline = setTimeout(() => socket.close(), OPENING_DEADLINE_MS);
     socket.addEventListener("open", () => {
       clearTimeout(deadline);
       this.isOpen = true;
+      this.renewal = new Renewal(() => this.tickets.renewSession(ticket.sessionId));
+      this.renewal.start(ticket.sessionSeconds);
       socket.send(helloMessage(size()));
       this.events.opened();
     });
@@ -123,7 +128,7 @@ export class Connection {
       return;
     }
     try {
-      await this.tickets(this.deviceId);
+      await this.tickets.ticket(this.deviceId);
       this.end(endingWithoutAnswer());
     } catch (error) {
       this.end(endingOfRefusal(error instanceof Problem ? error : noAnswer()));
@@ -140,6 +145,7 @@ export class Connection {
 
   private leave(): void {
     this.isOpen = false;
+    this.renewal?.stop();
     this.socket?.close(1000);
   }
 }
