@@ -119,7 +119,6 @@ impl Services {
         let pepper = Arc::new(settings.token_pepper);
         let enrollment = Arc::new(Enrollment::new(EnrollmentParts {
             registry: database.clone(),
-            audit: database.clone(),
             authority: Arc::clone(&authority),
             network: Arc::clone(&network),
             clock: Arc::clone(&clock),
@@ -128,7 +127,6 @@ impl Services {
         let reconciler = Arc::new(Reconciler::new(database.clone(), Arc::clone(&network)));
         let alignment = Arc::new(Alignment::new(AlignmentParts {
             directory: database.clone(),
-            registry: database.clone(),
             authority: Arc::clone(&authority),
             network: Arc::clone(&network),
             enrollment: Arc::clone(&enrollment),

@@ -5,6 +5,7 @@
 //! 401 is tried once more. Product words (provisioner, one-time token) stay in here.
 
 mod one_time_token;
+mod provisioner;
 mod trust;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use common::chassis::http_client;
 use common::domain::{CertificateIntent, Clock, System, Timestamp};
 use reqwest::{Client, Response, StatusCode};
+use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
@@ -38,15 +40,28 @@ pub struct StepCaOptions {
     pub fingerprints: Vec<RootFingerprint>,
     /// The name of the provisioner that may sign for devices.
     pub provisioner: String,
-    /// That provisioner's private key.
-    pub key: ProvisionerKey,
+    /// How to speak for it.
+    pub secret: ProvisionerSecret,
+}
+
+/// What makes us the provisioner.
+#[derive(Debug)]
+pub enum ProvisionerSecret {
+    /// Its private key, which then nobody else needs to have.
+    Key(ProvisionerKey),
+    /// The password of the private key that step-ca publishes; it is the only thing between that key and anybody who
+    /// reaches step-ca, so it has to be long and random.
+    Password(SecretString),
 }
 
 /// A step-ca. The connection is made, and its root checked, when it is needed first.
 pub struct StepCa {
     url: Url,
     fingerprints: Vec<RootFingerprint>,
-    minter: Minter,
+    provisioner: String,
+    /// None when the key was given.
+    password: Option<SecretString>,
+    minter: Mutex<Option<Arc<Minter>>>,
     clock: Arc<dyn Clock>,
     pinned: Mutex<Option<Arc<Pinned>>>,
     crl: Mutex<Option<(Timestamp, Vec<u8>)>>,
@@ -76,13 +91,18 @@ impl StepCa {
             url,
             fingerprints,
             provisioner,
-            key,
+            secret,
         } = options;
-        let minter = Minter::new(key, provisioner, &url);
+        let (password, minter) = match secret {
+            ProvisionerSecret::Key(key) => (None, Some(Arc::new(Minter::new(key, provisioner.clone(), &url)))),
+            ProvisionerSecret::Password(password) => (Some(password), None),
+        };
         Self {
             url,
             fingerprints,
-            minter,
+            provisioner,
+            password,
+            minter: Mutex::new(minter),
             clock,
             pinned: Mutex::default(),
             crl: Mutex::default(),
@@ -103,20 +123,38 @@ impl StepCa {
         Ok(self.pinned().await?.client.clone())
     }
 
+    /// Returns who makes our tokens; the provisioner's key is fetched when it is needed first.
+    async fn minter(&self) -> Result<Arc<Minter>, UpstreamError> {
+        let mut minter = self.minter.lock().await;
+        if let Some(minter) = minter.as_ref() {
+            return Ok(Arc::clone(minter));
+        }
+        let password = self.password.clone().expect("a key that was given is kept");
+        let client = self.client().await?;
+        let key = provisioner::fetch(&client, &self.url, &self.provisioner, password).await?;
+        let fresh = Arc::new(Minter::new(key, self.provisioner.clone(), &self.url));
+        *minter = Some(Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
     /// Posts a body that is made anew for every try. A 401 may only mean that the authority was restarted after the
-    /// token was made, so it is tried once more.
-    async fn post(&self, path: &str, body: impl Fn() -> serde_json::Value) -> Result<Response, UpstreamError> {
+    /// token was made, or that its provisioner has another key now, so it is tried once more.
+    async fn post(
+        &self,
+        path: &str,
+        body: impl Fn(&Minter) -> serde_json::Value + Send,
+    ) -> Result<Response, UpstreamError> {
         let client = self.client().await?;
         let url = trust::endpoint(&self.url, path);
         for _ in 0..2 {
-            let response = client
-                .post(url.clone())
-                .json(&body())
-                .send()
-                .await
-                .map_err(unavailable)?;
+            let minter = self.minter().await?;
+            let request = client.post(url.clone()).json(&body(&minter));
+            let response = request.send().await.map_err(unavailable)?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
+            }
+            if self.password.is_some() {
+                *self.minter.lock().await = None;
             }
         }
         // Our key, our clock or our provisioner: nothing that the device could do.
@@ -157,10 +195,8 @@ impl CertificateAuthority for StepCa {
         let csr = pem_rfc7468::encode_string("CERTIFICATE REQUEST", pem_rfc7468::LineEnding::LF, &intent.csr_der)
             .map_err(|error| UpstreamError::refused(System::CertificateAuthority, error))?;
         let response = self
-            .post("1.0/sign", || {
-                let token = self
-                    .minter
-                    .for_signing(&intent.device_id, &intent.csr_der, self.clock.now());
+            .post("1.0/sign", |minter| {
+                let token = minter.for_signing(&intent.device_id, &intent.csr_der, self.clock.now());
                 serde_json::json!({ "csr": csr, "ott": token })
             })
             .await?;
@@ -178,8 +214,8 @@ impl CertificateAuthority for StepCa {
             .ok_or_else(|| UpstreamError::refused(System::CertificateAuthority, "the serial number is not hex"))?
             .to_string();
         let response = self
-            .post("1.0/revoke", || {
-                let token = self.minter.for_revoking(&serial, self.clock.now());
+            .post("1.0/revoke", |minter| {
+                let token = minter.for_revoking(&serial, self.clock.now());
                 // 5 is cessationOfOperation (RFC 5280 §5.3.1); without `passive` it answers 501.
                 serde_json::json!({ "serial": serial, "ott": token, "reasonCode": 5, "passive": true })
             })

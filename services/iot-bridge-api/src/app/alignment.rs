@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use common::domain::{
-    Actor, AdmitError, DeviceDirectory, DeviceId, DeviceRegistry, DeviceState, DeviceView, RegistryError, StoreError,
-    System,
+    AdmitError, CertificateState, DeviceDirectory, DeviceId, DeviceState, DeviceView, StoreError, System,
 };
 
 use super::enrollment::{EnrollError, Enrollment};
@@ -18,7 +17,6 @@ use crate::ports::UpstreamError;
 /// Brings systems in line.
 pub struct Alignment {
     directory: Arc<dyn DeviceDirectory>,
-    registry: Arc<dyn DeviceRegistry>,
     authority: Arc<Authority>,
     network: Arc<Network>,
     enrollment: Arc<Enrollment>,
@@ -29,8 +27,6 @@ pub struct Alignment {
 pub struct AlignmentParts {
     /// Where devices are read.
     pub directory: Arc<dyn DeviceDirectory>,
-    /// Where what was revoked is known.
-    pub registry: Arc<dyn DeviceRegistry>,
     /// Who revokes.
     pub authority: Arc<Authority>,
     /// Where devices are members.
@@ -94,7 +90,6 @@ impl Alignment {
     pub fn new(parts: AlignmentParts) -> Self {
         let AlignmentParts {
             directory,
-            registry,
             authority,
             network,
             enrollment,
@@ -102,7 +97,6 @@ impl Alignment {
         } = parts;
         Self {
             directory,
-            registry,
             authority,
             network,
             enrollment,
@@ -154,34 +148,29 @@ impl Alignment {
     }
 
     async fn align_authority(&self, view: &DeviceView) -> Result<Aligned, AlignError> {
-        match view.device.state {
-            DeviceState::Admitted => match &view.certificate {
-                Some(certificate) if certificate.issued.is_none() => {
-                    finish(self.enrollment.certificate(&certificate.intent, None).await.map(drop))
-                }
-                Some(_) | None => Ok(Aligned::Nothing),
-            },
-            // What a newer enrollment took away is shut out by every door of ours; the directory does not list it
-            // for revocation at the authority, where it ends with its validity.
-            DeviceState::Enrolled | DeviceState::Quarantined => Ok(Aligned::Nothing),
-            DeviceState::Retired => self.revoke_all(&view.device.id).await,
+        let revoked = self.revoke_what_was_taken_away(&view.device.id).await?;
+        match (&view.device.state, &view.certificate) {
+            (DeviceState::Admitted, Some(certificate)) if certificate.issued.is_none() => {
+                finish(self.enrollment.certificate(&certificate.intent, None).await.map(drop))
+            }
+            (DeviceState::Retired, _) => Ok(Aligned::Revoked),
+            _ if revoked > 0 => Ok(Aligned::Revoked),
+            _ => Ok(Aligned::Nothing),
         }
     }
 
-    async fn revoke_all(&self, id: &DeviceId) -> Result<Aligned, AlignError> {
-        let retired = match self.registry.retire(id, &Actor::Bridge, &[]).await {
-            Ok(retired) => retired,
-            Err(RegistryError::Unknown | RegistryError::WrongState(_)) => return Ok(Aligned::Nothing),
-            Err(RegistryError::Store(error)) => return Err(error.into()),
-        };
-        for issued in retired
-            .certificates
-            .iter()
-            .filter_map(|certificate| certificate.issued.as_ref())
-        {
+    /// Has every certificate revoked at the authority that is revoked on record; returns how many.
+    async fn revoke_what_was_taken_away(&self, id: &DeviceId) -> Result<usize, AlignError> {
+        let certificates = self.directory.certificates(id).await?;
+        let revoked: Vec<_> = certificates
+            .into_iter()
+            .filter(|certificate| certificate.state == CertificateState::Revoked)
+            .filter_map(|certificate| certificate.issued)
+            .collect();
+        for issued in &revoked {
             self.authority.revoke(&issued.serial).await?;
         }
-        Ok(Aligned::Revoked)
+        Ok(revoked.len())
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{CertificateIntent, Clock, Digest, IssuedCertificate, System};
+use common::domain::{CertificateIntent, Clock, DeviceId, Digest, IssuedCertificate, System};
 
 use super::certificate;
+use super::csr::{self, AcceptedCsr, CsrRejection};
 use crate::ports::{CertificateAuthority, UpstreamError};
 
 /// What the authority gets for one answer.
@@ -21,6 +22,18 @@ impl Authority {
     /// Puts the check in front of an authority.
     pub fn new(ca: Arc<dyn CertificateAuthority>, clock: Arc<dyn Clock>) -> Self {
         Self { ca, clock }
+    }
+
+    /// Applies the CSR rules, off the threads that serve requests. A key of the authority's own is none for a device.
+    pub(super) async fn accept(&self, id: &DeviceId, pem: &str) -> Result<AcceptedCsr, CsrRejection> {
+        let (id, pem) = (id.clone(), pem.to_owned());
+        let accepted = tokio::task::spawn_blocking(move || csr::accept(&id, &pem))
+            .await
+            .expect("the CSR rules neither panic nor are cancelled")?;
+        if self.owns_key(&accepted.key_digest).await {
+            return Err(CsrRejection::KeyBlocked);
+        }
+        Ok(accepted)
     }
 
     /// Has an intent signed. What is returned is what was asked for, up to a pinned root.
@@ -55,7 +68,7 @@ impl Authority {
 
     /// Whether a key belongs to the authority itself. An authority that is away blocks nothing: it cannot sign
     /// such a key either, and the question is asked again before it does.
-    pub(super) async fn owns_key(&self, key: &Digest) -> bool {
+    async fn owns_key(&self, key: &Digest) -> bool {
         let Ok(roots) = self.roots().await else {
             return false;
         };

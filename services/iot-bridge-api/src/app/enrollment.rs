@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{
-    Actor, Admission, AdmitError, Application, AuditEvent, AuditTrail, CertificateIntent, Clock, Device, DeviceId,
-    DeviceRegistry, DeviceState, IssuedCertificate, RegistryError, StoreError, System, Timestamp, VpnAddress,
-    WireguardKey, WireguardPrivateKey,
+    Admission, AdmitError, Application, CertificateIntent, Clock, Device, DeviceId, DeviceRegistry, DeviceState,
+    IssuedCertificate, RegistryError, StoreError, System, Timestamp, VpnAddress, WireguardKey, WireguardPrivateKey,
 };
 
-use super::csr::{self, AcceptedCsr, CsrRejection};
+use super::csr::{AcceptedCsr, CsrRejection};
 use super::token_secret::TokenDigest;
 use super::turns::Turns;
 use super::{Authority, Network};
@@ -22,6 +21,14 @@ use crate::ports::UpstreamError;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// When a device that was told to wait should come back.
 const COME_BACK_AFTER: Duration = Duration::from_secs(5);
+
+/// Whoever holds a token that is good for a device. It exists only checked, so nothing of a request is looked at for
+/// anybody else.
+#[derive(Debug, Clone)]
+pub struct Applicant {
+    id: DeviceId,
+    token: TokenDigest,
+}
 
 /// What a device asks for; the CSR is still as it came.
 #[derive(Debug, Clone)]
@@ -97,7 +104,6 @@ impl From<StoreError> for EnrollError {
 /// Enrolls devices.
 pub struct Enrollment {
     registry: Arc<dyn DeviceRegistry>,
-    audit: Arc<dyn AuditTrail>,
     authority: Arc<Authority>,
     network: Arc<Network>,
     clock: Arc<dyn Clock>,
@@ -110,8 +116,6 @@ pub struct Enrollment {
 pub struct EnrollmentParts {
     /// Where devices are recorded.
     pub registry: Arc<dyn DeviceRegistry>,
-    /// Where refusals are recorded.
-    pub audit: Arc<dyn AuditTrail>,
     /// Who signs.
     pub authority: Arc<Authority>,
     /// Where devices become members.
@@ -127,7 +131,6 @@ impl Enrollment {
     pub fn new(parts: EnrollmentParts) -> Self {
         let EnrollmentParts {
             registry,
-            audit,
             authority,
             network,
             clock,
@@ -135,7 +138,6 @@ impl Enrollment {
         } = parts;
         Self {
             registry,
-            audit,
             authority,
             network,
             clock,
@@ -144,14 +146,16 @@ impl Enrollment {
         }
     }
 
+    /// Lets the holder of a token speak for a device. The token is not spent yet.
+    pub async fn authenticate(&self, id: &DeviceId, token: TokenDigest) -> Result<Applicant, EnrollError> {
+        self.registry.check_token(token.as_digest(), Some(id)).await?;
+        Ok(Applicant { id: id.clone(), token })
+    }
+
     /// Enrolls a device, or goes on where a former request for it stopped.
-    pub async fn enroll(
-        &self,
-        id: &DeviceId,
-        token: TokenDigest,
-        request: EnrollmentRequest,
-    ) -> Result<Outcome, EnrollError> {
-        let accepted = self.accept(id, &request.csr).await?;
+    pub async fn enroll(&self, applicant: &Applicant, request: EnrollmentRequest) -> Result<Outcome, EnrollError> {
+        let Applicant { id, token } = applicant;
+        let accepted = self.accept(applicant, &request.csr).await?;
         let (application, private_key) = self.application(accepted, request).await?;
         let Some(_turn) = self.turns.wait(id, PATIENCE).await else {
             return Ok(waiting(System::CertificateAuthority));
@@ -167,30 +171,15 @@ impl Enrollment {
         }
     }
 
-    /// Applies the CSR rules, off the threads that serve requests, and records a refusal.
-    async fn accept(&self, id: &DeviceId, pem: &str) -> Result<AcceptedCsr, EnrollError> {
-        let (owned_id, owned_pem) = (id.clone(), pem.to_owned());
-        let verdict = tokio::task::spawn_blocking(move || csr::accept(&owned_id, &owned_pem))
-            .await
-            .expect("the CSR rules neither panic nor are cancelled");
-        let verdict = match verdict {
-            Ok(accepted) if self.authority.owns_key(&accepted.key_digest).await => Err(CsrRejection::KeyBlocked),
-            verdict => verdict,
-        };
+    /// Applies the CSR rules; a refusal is counted at the token.
+    async fn accept(&self, applicant: &Applicant, pem: &str) -> Result<AcceptedCsr, EnrollError> {
+        let verdict = self.authority.accept(&applicant.id, pem).await;
         if let Err(rejection) = verdict {
-            self.record_refusal(id, rejection).await?;
+            self.registry
+                .record_refusal(&applicant.id, applicant.token.as_digest(), rejection.code())
+                .await?;
         }
         Ok(verdict?)
-    }
-
-    async fn record_refusal(&self, id: &DeviceId, rejection: CsrRejection) -> Result<(), StoreError> {
-        let event = AuditEvent {
-            actor: Actor::Bridge,
-            action: "enrollment.refused",
-            device_id: Some(id.clone()),
-            detail: serde_json::json!({ "csr": rejection.code() }),
-        };
-        self.audit.record(&event).await
     }
 
     async fn application(

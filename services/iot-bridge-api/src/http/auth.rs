@@ -54,15 +54,15 @@ impl FromRequestParts<AppState> for Admin {
 async fn operator(parts: &mut Parts, state: &AppState) -> Result<Operator, Problem> {
     let keeper = &state.doorkeeper;
     let client = client(parts);
-    let token = match bearer(&parts.headers) {
-        Ok(Some(token)) => token,
-        Err(CredentialError::Ambiguous) => return Err(Problem::ambiguous_credentials()),
-        Ok(None) | Err(CredentialError::Malformed) => return Err(Problem::unauthenticated()),
-    };
-    keeper.access_tokens.verify(token).await.map_err(|error| match error {
-        TokenError::Invalid(_) => state.count_failure(client, Problem::unauthenticated()),
-        TokenError::NoRole => Problem::forbidden(),
-        TokenError::KeysUnavailable => problem::away(),
+    let token = bearer(&parts.headers)?.ok_or_else(Problem::unauthenticated)?;
+    keeper.access_tokens.verify(token).await.map_err(|error| {
+        let is_guess = matches!(error, TokenError::Invalid(_));
+        let problem = Problem::from(error);
+        if is_guess {
+            state.count_failure(client, problem)
+        } else {
+            problem
+        }
     })
 }
 

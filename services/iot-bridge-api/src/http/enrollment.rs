@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use common::chassis::client_address::ClientAddress;
 use common::chassis::json::StrictJson;
 use common::chassis::path::PathDeviceId;
 use common::chassis::problem::Problem;
@@ -60,16 +61,11 @@ pub(super) async fn enroll(
     PathDeviceId(id): PathDeviceId,
     StrictJson(request): StrictJson<EnrollRequest>,
 ) -> Result<Response, Problem> {
+    let refused = |error| refused(&state, token.client, error);
+    // Nobody's wishes are looked at before it is clear who speaks.
+    let applicant = enrollment.authenticate(&id, token.digest).await.map_err(refused)?;
     let request = EnrollmentRequest::try_from(request)?;
-    let outcome = enrollment.enroll(&id, token.digest, request).await.map_err(|error| {
-        let is_wrong_token = matches!(error, EnrollError::Admit(AdmitError::InvalidToken));
-        let problem = problem::enroll(error);
-        if is_wrong_token {
-            state.count_failure(token.client, problem)
-        } else {
-            problem
-        }
-    })?;
+    let outcome = enrollment.enroll(&applicant, request).await.map_err(refused)?;
     Ok(match outcome {
         Outcome::Enrolled(enrolled) => answer(*enrolled, state.hub_endpoint()),
         Outcome::Waiting { system, retry_after } => {
@@ -81,6 +77,17 @@ pub(super) async fn enroll(
             (StatusCode::ACCEPTED, [(RETRY_AFTER, seconds)], Json(body)).into_response()
         }
     })
+}
+
+/// Returns the answer to a refusal; a wrong token counts as a guess.
+fn refused(state: &AppState, client: ClientAddress, error: EnrollError) -> Problem {
+    let is_wrong_token = matches!(error, EnrollError::Admit(AdmitError::InvalidToken));
+    let problem = problem::enroll(error);
+    if is_wrong_token {
+        state.count_failure(client, problem)
+    } else {
+        problem
+    }
 }
 
 impl TryFrom<EnrollRequest> for EnrollmentRequest {

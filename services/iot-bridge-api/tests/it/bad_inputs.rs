@@ -72,6 +72,47 @@ async fn b_004_a_token_that_is_over() {
 }
 
 #[tokio::test]
+async fn whoever_has_no_right_to_ask_learns_nothing_about_the_request() {
+    let world = World::new().await;
+    let nonsense = json!({ "csr": "hello", "wg_public_key": "hello" });
+    let (other, good) = (world.token_for("pump-8").await, world.token_for(ID).await);
+
+    let stranger = world.enroll(ID, "ibt_guess", &nonsense).await;
+    let neighbour = world.enroll(ID, &other, &nonsense).await;
+    let owner = world.enroll(ID, &good, &nonsense).await;
+
+    assert_eq!(stranger.status_and_slug(), (401, "unauthenticated".to_owned()));
+    assert_eq!(neighbour.status_and_slug(), (403, "device-mismatch".to_owned()));
+    assert_eq!(owner.status_and_slug(), (422, "wg-key-invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_acceptable_is_counted_at_its_token() {
+    let world = World::new().await;
+    let token = world.token_for(ID).await;
+
+    world
+        .enroll(ID, &token, &json!({ "csr": TestDevice::new("pump-8").csr }))
+        .await;
+
+    let listed = world.admin("GET", "/enrollment-tokens").await.json();
+    assert_eq!(
+        (&listed["tokens"][0]["used"], &listed["tokens"][0]["refused"]),
+        (&json!(0), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn an_access_token_that_is_not_believed_is_an_invalid_token() {
+    let world = World::new().await;
+    let bad = world.ask("GET", "/devices", Some("a.b.c"), None).await;
+    let none = world.ask("GET", "/devices", None, None).await;
+
+    assert_eq!(bad.status_and_slug(), (401, "invalid-token".to_owned()));
+    assert_eq!(none.status_and_slug(), (401, "unauthenticated".to_owned()));
+}
+
+#[tokio::test]
 async fn b_007_a_client_that_guesses_is_slowed_down() {
     let world = World::new().await;
     let guess = async || world.enroll(ID, "ibt_guess", &json!({})).await;

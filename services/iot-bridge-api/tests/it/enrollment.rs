@@ -253,6 +253,13 @@ async fn a_device_that_may_enroll_again_gets_new_keys_and_loses_the_old_ones() {
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
     assert_eq!(answer.json()["wireguard_ip"], "10.8.0.2");
     assert!(world.hub.knows(new.wireguard_key) && !world.hub.knows(old.wireguard_key));
+
+    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    assert_eq!(
+        world.ca.revoked.lock().unwrap().len(),
+        1,
+        "the old certificate, and it alone, is revoked"
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use common::chassis::server::{self, Options, Tls, TlsFiles};
 use common::chassis::shutdown::Shutdown;
 use common::domain::{CertificateIntent, Clock, DeviceId, Digest, ManualClock};
 use http::StatusCode;
-use iot_bridge_api::adapters::step_ca::{ProvisionerKey, RootFingerprint, StepCa, StepCaOptions};
+use iot_bridge_api::adapters::step_ca::{ProvisionerKey, ProvisionerSecret, RootFingerprint, StepCa, StepCaOptions};
 use iot_bridge_api::ports::{CertificateAuthority as _, UpstreamError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -201,7 +201,7 @@ impl World {
             url: self.url.parse().unwrap(),
             fingerprints: vec![RootFingerprint::parse(&self.server.ca.fingerprint().to_string()).unwrap()],
             provisioner: "iot-bridge".to_owned(),
-            key: ProvisionerKey::from_jwk(jwk.to_string().as_bytes()).unwrap(),
+            secret: ProvisionerSecret::Key(ProvisionerKey::from_jwk(jwk.to_string().as_bytes()).unwrap()),
         }
     }
 
