@@ -53,7 +53,11 @@ CREATE TABLE device_key (
 CREATE TABLE wireguard_key (
     public_key    BYTEA   NOT NULL PRIMARY KEY CHECK (length(public_key) = 32),
     device_id     TEXT COLLATE "C" NOT NULL REFERENCES device (id),
+    -- Whether the bridge made the pair; such a one is made anew for a device that never used it.
+    made_by_us    BIGINT  NOT NULL CHECK (made_by_us IN (0, 1)),
     first_seen_at BIGINT  NOT NULL,
+    -- When the hub first saw a handshake with it; it stays.
+    first_used_at BIGINT,
     replaced_at   BIGINT
 );
 

@@ -52,7 +52,11 @@ CREATE TABLE device_key (
 CREATE TABLE wireguard_key (
     public_key    BLOB    NOT NULL PRIMARY KEY CHECK (length(public_key) = 32),
     device_id     TEXT    NOT NULL REFERENCES device (id),
+    -- Whether the bridge made the pair; such a one is made anew for a device that never used it.
+    made_by_us    INTEGER NOT NULL CHECK (made_by_us IN (0, 1)),
     first_seen_at INTEGER NOT NULL,
+    -- When the hub first saw a handshake with it; it stays.
+    first_used_at INTEGER,
     replaced_at   INTEGER
 ) STRICT;
 

@@ -25,7 +25,7 @@ pub use directory::{DeviceDirectory, DeviceFilter, DevicePage, DeviceView};
 pub use drift::{Drift, DriftKind, DriftLedger, DriftReport};
 pub use enrollment::{
     Admission, AdmitError, Application, CertificateIntent, CertificateRecord, CertificateState, Digest,
-    EnrollmentToken, EnrollmentTokens, IdPattern, InvalidIdPattern, IssuedCertificate, NewEnrollmentToken,
+    EnrollmentToken, EnrollmentTokens, IdPattern, InvalidIdPattern, IssuedCertificate, NewEnrollmentToken, Renewal,
     TokenPurpose,
 };
 pub use events::{EventInbox, EventOrders, EventOutcome, PlatformEvent, PlatformEventKind};

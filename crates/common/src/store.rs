@@ -12,25 +12,35 @@ mod admission;
 mod audit;
 mod certificates;
 mod devices;
+mod drift;
+mod events;
 mod invariants;
 mod jobs;
+mod ledger_commit;
 mod life;
 mod live;
 mod registry;
+mod renewal;
 mod sessions;
 mod tickets;
 mod tokens;
+mod updates;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use self::ledger_commit::LedgerQueue;
 use self::statement::sql;
 use self::transaction::Backend;
-use crate::domain::{Clock, StoreError};
+use crate::domain::{Clock, StoreError, VpnNetwork};
+
+/// The networks that this process was told to use, by the names of their pools.
+type Networks = BTreeSet<String>;
 
 /// The database, behind every storage port of the domain. Cloning it is cheap.
 #[derive(Clone)]
@@ -43,6 +53,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
     instance: Arc<str>,
     address_quarantine: Duration,
+    /// Only these give out addresses: the database may know networks of former configurations.
+    networks: Mutex<Networks>,
+    ledger: LedgerQueue,
     /// Keeps other processes away from a SQLite file for as long as this lives.
     _claim: Option<File>,
 }
@@ -135,6 +148,8 @@ impl Store {
                 clock,
                 instance: options.instance.into(),
                 address_quarantine: options.address_quarantine,
+                networks: Mutex::default(),
+                ledger: LedgerQueue::default(),
                 _claim: claim,
             }),
         })
@@ -143,6 +158,17 @@ impl Store {
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.optional(sql("SELECT 1")).await.map(drop)
+    }
+
+    /// Lets a network give out addresses for as long as this process lives.
+    fn use_network(&self, network: &VpnNetwork) {
+        let mut networks = self.shared.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        networks.insert(network.prefix().to_string());
+    }
+
+    fn networks(&self) -> Networks {
+        let networks = self.shared.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        networks.clone()
     }
 
     /// Closes every connection once its work is done; a SQLite file's log is written back.

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, ValueEnum};
 use tokio::net::TcpListener;
+use url::{Host, Url};
 
 pub use self::secret::{secret, strong_secret};
 use super::client_address::TrustedProxies;
@@ -117,6 +118,26 @@ pub fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+/// Accepts the address of an issuer: its keys decide who gets in, so they do not come over plain HTTP from elsewhere.
+pub fn safe_issuer(issuer: &str) -> Result<&str, ConfigError> {
+    let url = Url::parse(issuer).map_err(|_malformed| {
+        ConfigError::new("`OIDC_ISSUER` is not set to an address, so that nobody could log in.")
+    })?;
+    let is_local = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if url.scheme() == "https" || (url.scheme() == "http" && is_local) {
+        Ok(issuer)
+    } else {
+        Err(ConfigError::new(
+            "`OIDC_ISSUER` has to be an `https://` address; logins over plain HTTP can be stolen.",
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +181,29 @@ mod tests {
         }
         for address in ["0.0.0.0:1", "[::]:1", "10.8.0.1:1"] {
             assert!(!is_loopback(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_over_plain_http_is_good_on_this_machine_only() {
+        for issuer in [
+            "https://login.example.com/realms/fleet",
+            "http://127.0.0.1:8180/realms/demo",
+            "http://localhost/x",
+        ] {
+            assert_eq!(safe_issuer(issuer), Ok(issuer), "{issuer}");
+        }
+        for issuer in [
+            "http://login.example.com",
+            "http://127.0.0.1.example.com",
+            "ftp://localhost",
+            "login",
+            "",
+        ] {
+            assert!(
+                safe_issuer(issuer).unwrap_err().to_string().contains("OIDC_ISSUER"),
+                "{issuer}"
+            );
         }
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Response};
+use reqwest::{Certificate, Client, Identity, Response};
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// How a client is built.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct HttpClientOptions {
     pub total_timeout: Duration,
     /// Whom to believe.
     pub trust: Trust,
+    /// What proves who we are where a server asks: certificate, intermediates and private key, PEM.
+    pub identity: Option<SecretString>,
 }
 
 /// The certificates that a client believes.
@@ -35,13 +38,14 @@ impl Default for HttpClientOptions {
             connect_timeout: Duration::from_secs(2),
             total_timeout: Duration::from_secs(10),
             trust: Trust::default(),
+            identity: None,
         }
     }
 }
 
 /// The client cannot be built.
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client cannot be built: its certificate authorities are missing or not PEM")]
+#[error("the HTTP client cannot be built: its certificate authorities or its own certificate are missing or not PEM")]
 pub struct HttpClientError(#[from] reqwest::Error);
 
 /// Builds a client. It follows no redirect and asks no proxy of the environment: an answer that sends us
@@ -57,6 +61,10 @@ pub fn build(options: &HttpClientOptions) -> Result<Client, HttpClientError> {
         Trust::System => builder,
         Trust::SystemAnd(pem) => builder.tls_certs_merge(Certificate::from_pem_bundle(pem)?),
         Trust::Only(pem) => builder.tls_certs_only(Certificate::from_pem_bundle(pem)?),
+    };
+    let builder = match &options.identity {
+        Some(pem) => builder.identity(Identity::from_pem(pem.expose_secret().as_bytes())?),
+        None => builder,
     };
     Ok(builder.build()?)
 }

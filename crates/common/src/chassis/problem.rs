@@ -29,6 +29,13 @@ pub struct ProblemType {
     pub meaning: &'static str,
 }
 
+impl ProblemType {
+    /// Writes a row of a table.
+    pub const fn new(status: StatusCode, slug: &'static str, meaning: &'static str) -> Self {
+        Self { slug, status, meaning }
+    }
+}
+
 /// A refusal on its way to the caller. It says nothing about the inside of the service.
 ///
 /// The request id is filled in as `instance` by [`layers::standard`](super::layers::standard).

@@ -1,7 +1,9 @@
 //! The HTTP server of every service: one accept loop with the limits that `axum::serve` does not have.
 
+mod clients;
 mod connection;
 mod head_guard;
+mod places;
 mod tls;
 
 use std::convert::Infallible;
@@ -26,14 +28,18 @@ use prometheus_client::metrics::gauge::Gauge;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use self::connection::{Connection, Place};
-pub use self::tls::{Tls, TlsError, TlsFiles, optional_client_certificates};
+pub use self::clients::ClientAuthorities;
+use self::connection::Connection;
+use self::places::{Place, Places};
+pub use self::tls::{Tls, TlsError, TlsFiles};
 use super::metrics::HttpMetrics;
 use super::shutdown::Shutdown;
+
+/// Most sockets at once, unless a service wants another number.
+const MAX_CONNECTIONS: usize = 4096;
 
 /// Longest request head, in bytes; more is 431.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -54,22 +60,33 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Most sockets at once, upgraded ones included; more wait in the kernel's queue.
     pub max_connections: usize,
+    /// Most sockets of one client address before TLS, an IPv6 /64 being one; more are closed at once.
+    pub max_connections_per_address: usize,
+    /// The same for loopback addresses: a reverse proxy on this machine speaks for all its clients.
+    pub max_loopback_connections: usize,
     /// From connecting, or from the first byte of a later head, to the end of the head.
     pub head_timeout: Duration,
     /// How long a connection may wait for its next request.
     pub idle_timeout: Duration,
+    /// How long a client may take nothing of what it is sent, in a session as well; then the socket is
+    /// closed. A service that ends stalled sessions in its own words does so earlier.
+    pub write_stall_timeout: Duration,
     /// The number of open sockets.
     pub open_connections: Gauge,
 }
 
 impl Options {
-    /// Plain HTTP, 4,096 sockets, 5 s for a head, 60 s between requests.
+    /// Plain HTTP, 4,096 sockets, 256 of one address that is not loopback, 5 s for a head, 60 s between
+    /// requests, 60 s for a client that does not read.
     pub fn new(metrics: &HttpMetrics) -> Self {
         Self {
             tls: None,
-            max_connections: 4096,
+            max_connections: MAX_CONNECTIONS,
+            max_connections_per_address: 256,
+            max_loopback_connections: MAX_CONNECTIONS,
             head_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_mins(1),
+            write_stall_timeout: Duration::from_mins(1),
             open_connections: metrics.open_connections().clone(),
         }
     }
@@ -83,7 +100,7 @@ pub struct PeerCertificate(pub CertificateDer<'static>);
 /// Returns at once; `shutdown` owns the loop and every connection.
 ///
 /// Handlers see `ConnectInfo<SocketAddr>` and, with client certificates, [`PeerCertificate`]. A handler
-/// that upgrades hands its task to [`Shutdown::spawn`] or [`Shutdown::track`], or nobody waits for it.
+/// that upgrades hands its task to [`Shutdown::spawn`], or nobody waits for it.
 pub fn serve(listener: TcpListener, router: Router, options: Options, shutdown: &Shutdown) {
     if let Some(tls) = options.tls.clone() {
         shutdown.spawn(tls.keep_fresh(shutdown.token()));
@@ -105,14 +122,16 @@ struct Server {
 
 impl Server {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(self.options.max_connections));
+        let places = Places::new(&self.options);
         let stop = self.shutdown.token();
-        while let Some(permit) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await {
-            let permit = permit.expect("nobody closes the semaphore");
+        while let Some(permit) = stop.run_until_cancelled(places.free()).await {
             let Some((stream, peer)) = stop.run_until_cancelled(accept_one(&listener)).await else {
                 return;
             };
-            let place = Place::take(permit, &self.options.open_connections);
+            let Some(place) = places.take(permit, peer.ip()) else {
+                tracing::debug!(client.address = %peer.ip(), "Closed a connection: its address has too many");
+                continue;
+            };
             self.shutdown.spawn(Arc::clone(&self).run(stream, peer, place));
         }
     }
@@ -165,7 +184,7 @@ impl Server {
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(Connection::new(io, self.options.head_timeout, place));
+        let io = TokioIo::new(Connection::new(io, &self.options, place));
         let service = service_fn(|request| answer(self.router.clone(), request, &peer));
         let http = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -48,12 +48,6 @@ impl Shutdown {
         self.tasks.spawn(task)
     }
 
-    /// Makes [`Shutdown::finish`] wait for a future that somebody else starts, for example the callback
-    /// of a WebSocket upgrade.
-    pub fn track<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        self.tasks.track_future(future)
-    }
-
     /// Returns the token that is cancelled when the drain begins.
     pub fn token(&self) -> CancellationToken {
         self.soft.clone()
@@ -146,20 +140,6 @@ mod tests {
 
         assert!(!shutdown.finish(Duration::from_millis(1)).await);
         assert!(task.is_finished());
-    }
-
-    #[tokio::test]
-    async fn a_future_that_somebody_else_runs_is_waited_for() {
-        let shutdown = Shutdown::new();
-        let (release, released) = tokio::sync::oneshot::channel::<()>();
-        let foreign = shutdown.track(released);
-
-        let ended = tokio::time::timeout(Duration::from_millis(5), shutdown.finish(Duration::from_secs(5))).await;
-        assert!(ended.is_err(), "it ended although a tracked future was alive");
-
-        release.send(()).unwrap();
-        foreign.await.unwrap();
-        assert!(shutdown.finish(Duration::from_secs(5)).await);
     }
 
     #[test]

@@ -50,6 +50,17 @@ pub struct Application {
     pub display_name: Option<String>,
 }
 
+/// What an enrolled device asks for when it renews: a request that the CSR rules accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// The PKCS #10 request, DER, exactly as it was checked.
+    pub csr_der: Vec<u8>,
+    /// SHA-256 of the request; the same request again is the same renewal until its certificate is used.
+    pub csr_digest: Digest,
+    /// SHA-256 of the subject public key info; a device may keep its key.
+    pub key_digest: Digest,
+}
+
 /// The durable decision to have a certificate signed, recorded before the authority is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateIntent {

@@ -146,4 +146,7 @@ pub trait JobQueue: Send + Sync + 'static {
 
     /// Makes a job due at once, also a dead one. `RegistryError::Unknown` when there is none of this id.
     async fn retry(&self, id: Uuid) -> Result<(), RegistryError>;
+
+    /// A system is back: its jobs are due at once, also the dead ones; returns how many.
+    async fn hasten(&self, system: System) -> Result<u64, StoreError>;
 }

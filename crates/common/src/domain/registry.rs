@@ -1,10 +1,11 @@
 use std::error::Error;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::{
     Actor, Admission, AdmitError, Application, CertificateIntent, CertificateRecord, Device, DeviceId, DeviceState,
-    Digest, IssuedCertificate, LiveFacts, System, Timestamp, VpnNetwork,
+    Digest, IssuedCertificate, LiveFacts, Renewal, System, Timestamp, VpnNetwork, WireguardKey,
 };
 
 /// The database failed us.
@@ -69,8 +70,21 @@ pub trait DeviceRegistry: Send + Sync + 'static {
     /// token with the same request again gets the same answer.
     async fn admit(&self, id: &DeviceId, token: &Digest, application: &Application) -> Result<Admission, AdmitError>;
 
-    /// Records a verified certificate as the device's active one; repeatable. The first one recorded for an
-    /// intent stays, and is returned.
+    /// Decides a renewal by a device that is in service: its key and an intent beside the current certificate. The
+    /// same request again gets the same answer until the new certificate is used; another one takes its place.
+    async fn renew(&self, id: &DeviceId, renewal: &Renewal) -> Result<Admission, AdmitError>;
+
+    /// Records that a device just proved to hold this certificate. A pending one becomes the active one, and
+    /// `systems` are ordered to be told.
+    async fn record_proof(&self, id: &DeviceId, certificate: Uuid, systems: &[System])
+    -> Result<Device, RegistryError>;
+
+    /// Gives a device in service another WireGuard key, which nobody ever had, and orders the hub to be told;
+    /// repeatable.
+    async fn replace_wireguard_key(&self, id: &DeviceId, key: WireguardKey) -> Result<Device, AdmitError>;
+
+    /// Records a verified certificate: an enrollment's as the device's active one, a renewal's as pending;
+    /// repeatable. The first one recorded for an intent stays, and is returned.
     async fn record_certificate(
         &self,
         intent: &CertificateIntent,

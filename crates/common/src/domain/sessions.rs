@@ -89,8 +89,9 @@ pub struct SessionStanding {
 /// The record of every session. A session that cannot be recorded does not begin.
 #[async_trait]
 pub trait SessionLedger: Send + Sync + 'static {
-    /// Records that a session was authorised, before the device is dialled.
-    async fn open_session(&self, session: &NewSession) -> Result<(), StoreError>;
+    /// Records that a session was authorised, before the device is dialled. `RegistryError::Unknown` if the device
+    /// is no longer in service with the epoch that was authorised.
+    async fn open_session(&self, session: &NewSession) -> Result<(), RegistryError>;
 
     /// Records its end; repeatable, the first end stays.
     async fn close_session(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError>;

@@ -4,48 +4,73 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::statement::sql;
+use super::Networks;
+use super::statement::{Row, sql};
 use super::transaction::Transaction;
 use crate::domain::{DeviceId, StoreError, VpnNetwork};
 
-/// Adds a network, or moves its hub. Two networks must not share an address.
+/// Adds a network, moves its hub, or widens what was part of it. Two networks must not share an address, and none
+/// may lose one.
 pub(super) async fn ensure_pool(transaction: &mut Transaction, network: &VpnNetwork) -> Result<(), StoreError> {
     let prefix = network.prefix();
     let name = prefix.to_string();
     let first = Ipv4Addr::from(u32::from(prefix.network()) + 1);
     let last = Ipv4Addr::from(u32::from(prefix.broadcast()) - 1);
-    let overlap = sql("SELECT network FROM address_pool
-                       WHERE network <> $1 AND first_address <= $3 AND last_address >= $2")
+    let overlap = sql(
+        "SELECT network, first_address, last_address, next_address FROM address_pool
+                       WHERE network <> $1 AND first_address <= $3 AND last_address >= $2
+                       ORDER BY first_address FOR UPDATE",
+    )
     .bind(&name)
     .bind(&first)
     .bind(&last);
-    if transaction.optional(overlap).await?.is_some() {
-        return Err(StoreError::Corrupt {
-            column: "address_pool.network",
-        });
+    // What was given out lies below.
+    let mut next = i64::from(u32::from(first));
+    for part in transaction.all(overlap).await? {
+        if part.get::<Ipv4Addr>("first_address")? < first || part.get::<Ipv4Addr>("last_address")? > last {
+            return Err(StoreError::Corrupt {
+                column: "address_pool.network",
+            });
+        }
+        next = next.max(part.get("next_address")?);
+        let statement = sql("DELETE FROM address_pool WHERE network = $1");
+        transaction
+            .execute(statement.bind(&part.get::<String>("network")?))
+            .await?;
     }
     let statement = sql(
         "INSERT INTO address_pool (network, first_address, last_address, hub_address, next_address)
-                         VALUES ($1, $2, $3, $4, $2)
+                         VALUES ($1, $2, $3, $4, $5)
                          ON CONFLICT (network) DO UPDATE SET hub_address = excluded.hub_address",
     )
     .bind(&name)
     .bind(&first)
     .bind(&last)
-    .bind(&network.hub());
+    .bind(&network.hub())
+    .bind(&next);
     transaction.execute(statement).await.map(drop)
 }
 
-/// Takes an address out of the pool; none when it is exhausted.
-pub(super) async fn allocate(transaction: &mut Transaction) -> Result<Option<Ipv4Addr>, StoreError> {
+/// Takes an address out of the pools of these networks; none when they are exhausted.
+pub(super) async fn allocate(
+    transaction: &mut Transaction,
+    networks: &Networks,
+) -> Result<Option<Ipv4Addr>, StoreError> {
     // Whoever holds the pools decides alone.
     let statement = sql(
-        "SELECT network, last_address, hub_address, next_address FROM address_pool
+        "SELECT network, first_address, last_address, hub_address, next_address FROM address_pool
                          ORDER BY first_address FOR UPDATE",
     );
-    let pools = transaction.all(statement).await?;
-    if let Some(address) = take_released(transaction).await? {
-        return Ok(Some(address));
+    let mut pools = Vec::new();
+    for pool in transaction.all(statement).await? {
+        if networks.contains(&pool.get::<String>("network")?) {
+            pools.push(pool);
+        }
+    }
+    for pool in &pools {
+        if let Some(address) = take_released(transaction, pool).await? {
+            return Ok(Some(address));
+        }
     }
     for pool in pools {
         let (next, hub): (i64, i64) = (pool.get("next_address")?, pool.get("hub_address")?);
@@ -82,10 +107,10 @@ pub(super) async fn release(
 
 /// Takes a used address again, only when its quarantine is over and neither a session nor a peer that the hub has
 /// yet to forget can still reach it.
-async fn take_released(transaction: &mut Transaction) -> Result<Option<Ipv4Addr>, StoreError> {
+async fn take_released(transaction: &mut Transaction, pool: &Row) -> Result<Option<Ipv4Addr>, StoreError> {
     let now = transaction.now;
     let statement = sql("SELECT address FROM released_address
-                         WHERE free_at <= $1
+                         WHERE free_at <= $1 AND address BETWEEN $2 AND $3
                              AND NOT EXISTS (SELECT 1 FROM session
                                  WHERE session.device_id = released_address.device_id AND closed_at IS NULL)
                              AND NOT EXISTS (SELECT 1 FROM job
@@ -93,7 +118,11 @@ async fn take_released(transaction: &mut Transaction) -> Result<Option<Ipv4Addr>
                              AND NOT EXISTS (SELECT 1 FROM address_pool WHERE hub_address = address)
                          ORDER BY free_at, address
                          LIMIT 1");
-    let Some(row) = transaction.optional(statement.bind(&now)).await? else {
+    let statement = statement
+        .bind(&now)
+        .bind(&pool.get::<Ipv4Addr>("first_address")?)
+        .bind(&pool.get::<Ipv4Addr>("last_address")?);
+    let Some(row) = transaction.optional(statement).await? else {
         return Ok(None);
     };
     let address: Ipv4Addr = row.get("address")?;

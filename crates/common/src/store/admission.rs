@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::statement::sql;
 use super::transaction::Transaction;
-use super::{addresses, audit, certificates, devices, jobs, live, tokens};
+use super::{Networks, addresses, audit, certificates, devices, jobs, live, tokens};
 use crate::domain::{
     Actor, Admission, AdmitError, Application, AuditEvent, CertificateState, Device, DeviceId, DeviceState, Digest,
     EnrollmentToken, JobAction, StoreError, System, TokenPurpose, WireguardKey,
@@ -15,6 +15,7 @@ use crate::domain::{
 /// Rows are locked in one order everywhere: device, token, keys, addresses, audit chain.
 pub(super) async fn admit(
     transaction: &mut Transaction,
+    networks: &Networks,
     id: &DeviceId,
     secret: &Digest,
     application: &Application,
@@ -38,7 +39,7 @@ pub(super) async fn admit(
     claim_keys(transaction, id, &token, application).await?;
     let address = match standing.device.address {
         Some(address) => address,
-        None => addresses::allocate(transaction)
+        None => addresses::allocate(transaction, networks)
             .await?
             .ok_or(AdmitError::AddressPoolExhausted)?,
     };
@@ -177,18 +178,25 @@ async fn repeat(
     }))
 }
 
-/// Gives a device that never used the pair which the bridge made for it another one.
+/// Gives a device that never used the pair which the bridge made for it another one. A key that it brought stays.
 async fn replace_our_key(
     transaction: &mut Transaction,
     device: &Device,
     token: &EnrollmentToken,
     key: WireguardKey,
 ) -> Result<Device, AdmitError> {
-    if live::had_handshake(transaction, &device.id).await? {
+    let unused = sql("SELECT public_key FROM wireguard_key
+                      WHERE device_id = $1 AND replaced_at IS NULL AND made_by_us = 1 AND first_used_at IS NULL");
+    if transaction.optional(unused.bind(&device.id)).await?.is_none() {
         return Err(AdmitError::AlreadyEnrolled);
     }
     tombstone_wireguard_key(transaction, &device.id).await?;
-    claim_wireguard_key(transaction, &device.id, key, false).await?;
+    let claim = KeyClaim {
+        key,
+        made_by_us: true,
+        may_keep: false,
+    };
+    claim_wireguard_key(transaction, &device.id, claim).await?;
     let statement = sql("UPDATE device SET wireguard_key = $2 WHERE id = $1");
     transaction.execute(statement.bind(&device.id).bind(&key)).await?;
     let actor = Actor::Token(token.id.to_string());
@@ -261,44 +269,71 @@ async fn claim_keys(
     application: &Application,
 ) -> Result<(), AdmitError> {
     let may_keep = token.purpose == TokenPurpose::Return;
+    claim_certificate_key(transaction, id, &application.key_digest, may_keep).await?;
+    let claim = KeyClaim {
+        key: application.wireguard_key,
+        made_by_us: application.wireguard_key_is_ours,
+        may_keep,
+    };
+    claim_wireguard_key(transaction, id, claim).await
+}
+
+pub(super) async fn claim_certificate_key(
+    transaction: &mut Transaction,
+    id: &DeviceId,
+    key: &Digest,
+    may_keep: bool,
+) -> Result<(), AdmitError> {
     let now = transaction.now;
     let statement = sql(
         "INSERT INTO device_key (key_digest, device_id, first_seen_at) VALUES ($1, $2, $3)
                          ON CONFLICT DO NOTHING",
     );
-    let claimed = transaction
-        .execute(statement.bind(&application.key_digest).bind(id).bind(&now))
-        .await?;
-    if claimed == 0 {
-        let statement = sql("SELECT device_id FROM device_key WHERE key_digest = $1 AND device_id = $2");
-        let own = transaction
-            .optional(statement.bind(&application.key_digest).bind(id))
-            .await?;
-        if own.is_none() || !may_keep {
-            return Err(AdmitError::KeyAlreadyUsed);
-        }
+    if transaction.execute(statement.bind(key).bind(id).bind(&now)).await? == 1 {
+        return Ok(());
     }
-    claim_wireguard_key(transaction, id, application.wireguard_key, may_keep).await
+    let statement = sql("SELECT device_id FROM device_key WHERE key_digest = $1 AND device_id = $2");
+    let own = transaction.optional(statement.bind(key).bind(id)).await?;
+    if own.is_some() && may_keep {
+        Ok(())
+    } else {
+        Err(AdmitError::KeyAlreadyUsed)
+    }
 }
 
-async fn claim_wireguard_key(
+/// A WireGuard key that is to become a device's.
+pub(super) struct KeyClaim {
+    pub(super) key: WireguardKey,
+    /// Whether the bridge made its pair.
+    pub(super) made_by_us: bool,
+    /// Whether it may be the one that the device has.
+    pub(super) may_keep: bool,
+}
+
+pub(super) async fn claim_wireguard_key(
     transaction: &mut Transaction,
     id: &DeviceId,
-    key: WireguardKey,
-    may_keep: bool,
+    claim: KeyClaim,
 ) -> Result<(), AdmitError> {
     let now = transaction.now;
     let statement = sql(
-        "INSERT INTO wireguard_key (public_key, device_id, first_seen_at) VALUES ($1, $2, $3)
+        "INSERT INTO wireguard_key (public_key, device_id, made_by_us, first_seen_at) VALUES ($1, $2, $3, $4)
                          ON CONFLICT (public_key) DO NOTHING",
-    );
-    if transaction.execute(statement.bind(&key).bind(id).bind(&now)).await? == 1 {
+    )
+    .bind(&claim.key)
+    .bind(id)
+    .bind(&claim.made_by_us)
+    .bind(&now);
+    if transaction.execute(statement).await? == 1 {
         return Ok(());
     }
-    let statement = sql("SELECT device_id FROM wireguard_key
-                         WHERE public_key = $1 AND device_id = $2 AND replaced_at IS NULL");
-    let own = transaction.optional(statement.bind(&key).bind(id)).await?;
-    if own.is_some() && may_keep {
+    // A device that brings the pair we made for it has it: it is the device's own from now on.
+    let statement = sql("UPDATE wireguard_key SET made_by_us = $3
+                         WHERE public_key = $1 AND device_id = $2 AND replaced_at IS NULL")
+    .bind(&claim.key)
+    .bind(id)
+    .bind(&claim.made_by_us);
+    if claim.may_keep && transaction.execute(statement).await? == 1 {
         Ok(())
     } else {
         Err(AdmitError::WireguardKeyInUse)

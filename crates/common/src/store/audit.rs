@@ -79,60 +79,66 @@ pub(super) async fn append_about(
 
 /// Records an event; see [`append_about`].
 pub(super) async fn append(transaction: &mut Transaction, event: &AuditEvent) -> Result<(), StoreError> {
-    let instance = transaction.instance.to_string();
-    transaction
-        .execute(
-            sql("INSERT INTO audit_head (instance, sequence, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING")
-                .bind(&instance)
-                .bind(&CHAIN_START),
-        )
-        .await?;
-    let head = transaction
-        .optional(sql("SELECT sequence, hash FROM audit_head WHERE instance = $1 FOR UPDATE").bind(&instance))
-        .await?
-        .ok_or(StoreError::Corrupt {
-            column: "audit_head.instance",
-        })?;
-    let link = Link {
-        sequence: head.get::<i64>("sequence")? + 1,
-        recorded_at: transaction.now,
-        actor: event.actor.to_string(),
-        action: event.action.to_owned(),
-        device_id: event.device_id.as_ref().map(ToString::to_string),
-        detail: event.detail.to_string(),
-        previous_hash: head.get("hash")?,
-        instance,
-    };
-    insert(transaction, &link).await
+    append_all(transaction, std::slice::from_ref(event)).await
 }
 
-async fn insert(transaction: &mut Transaction, link: &Link) -> Result<(), StoreError> {
-    let hash = link.hash();
-    transaction
-        .execute(
-            sql("INSERT INTO audit
-                     (instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash, hash)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
-            .bind(&link.instance)
-            .bind(&link.sequence)
-            .bind(&link.recorded_at)
-            .bind(&link.actor)
-            .bind(&link.action)
-            .bind_optional(link.device_id.as_ref())
-            .bind(&link.detail)
-            .bind(&link.previous_hash)
-            .bind(&hash),
-        )
-        .await?;
-    transaction
-        .execute(
-            sql("UPDATE audit_head SET sequence = $2, hash = $3 WHERE instance = $1")
-                .bind(&link.instance)
-                .bind(&link.sequence)
-                .bind(&hash),
-        )
-        .await?;
-    Ok(())
+/// Records events in their order; see [`append_about`].
+pub(super) async fn append_all(transaction: &mut Transaction, events: &[AuditEvent]) -> Result<(), StoreError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let (mut sequence, mut hash) = lock_head(transaction).await?;
+    for event in events {
+        sequence += 1;
+        let link = Link {
+            instance: transaction.instance.to_string(),
+            sequence,
+            recorded_at: transaction.now,
+            actor: event.actor.to_string(),
+            action: event.action.to_owned(),
+            device_id: event.device_id.as_ref().map(ToString::to_string),
+            detail: event.detail.to_string(),
+            previous_hash: hash,
+        };
+        hash = link.hash();
+        insert(transaction, &link, &hash).await?;
+    }
+    let instance = transaction.instance.to_string();
+    let statement = sql("UPDATE audit_head SET sequence = $2, hash = $3 WHERE instance = $1");
+    let statement = statement.bind(&instance).bind(&sequence).bind(&hash);
+    transaction.execute(statement).await.map(drop)
+}
+
+/// Locks the end of this instance's chain, and begins the chain if there is none.
+async fn lock_head(transaction: &mut Transaction) -> Result<(i64, Digest), StoreError> {
+    let instance = transaction.instance.to_string();
+    loop {
+        let statement = sql("SELECT sequence, hash FROM audit_head WHERE instance = $1 FOR UPDATE");
+        if let Some(head) = transaction.optional(statement.bind(&instance)).await? {
+            return Ok((head.get("sequence")?, head.get("hash")?));
+        }
+        let statement =
+            sql("INSERT INTO audit_head (instance, sequence, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING");
+        transaction
+            .execute(statement.bind(&instance).bind(&CHAIN_START))
+            .await?;
+    }
+}
+
+async fn insert(transaction: &mut Transaction, link: &Link, hash: &Digest) -> Result<(), StoreError> {
+    let statement = sql("INSERT INTO audit
+                             (instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash, hash)
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+    .bind(&link.instance)
+    .bind(&link.sequence)
+    .bind(&link.recorded_at)
+    .bind(&link.actor)
+    .bind(&link.action)
+    .bind_optional(link.device_id.as_ref())
+    .bind(&link.detail)
+    .bind(&link.previous_hash)
+    .bind(hash);
+    transaction.execute(statement).await.map(drop)
 }
 
 /// Follows one chain from its start to its head; says what does not fit first.

@@ -30,21 +30,7 @@ pub(super) async fn intend(
         csr_der: application.csr_der.clone(),
         key_digest: application.key_digest,
     };
-    let now = transaction.now;
-    transaction
-        .execute(
-            sql("INSERT INTO certificate
-                     (id, device_id, token_id, state, csr_der, csr_digest, key_digest, created_at)
-                 VALUES ($1, $2, $3, 'intended', $4, $5, $6, $7)")
-            .bind(&intent.id)
-            .bind(device_id)
-            .bind(&token_id)
-            .bind(&intent.csr_der)
-            .bind(&application.csr_digest)
-            .bind(&intent.key_digest)
-            .bind(&now),
-        )
-        .await?;
+    insert_intent(transaction, &intent, &application.csr_digest, Some(token_id)).await?;
     transaction
         .execute(
             sql("UPDATE device SET certificate_id = $2 WHERE id = $1")
@@ -53,6 +39,50 @@ pub(super) async fn intend(
         )
         .await?;
     Ok(intent)
+}
+
+/// Writes an intent down; whether it becomes the device's current one is the caller's business.
+pub(super) async fn insert_intent(
+    transaction: &mut Transaction,
+    intent: &CertificateIntent,
+    csr_digest: &Digest,
+    token_id: Option<Uuid>,
+) -> Result<(), StoreError> {
+    let now = transaction.now;
+    let statement = sql("INSERT INTO certificate
+                             (id, device_id, token_id, state, csr_der, csr_digest, key_digest, created_at)
+                         VALUES ($1, $2, $3, 'intended', $4, $5, $6, $7)")
+    .bind(&intent.id)
+    .bind(&intent.device_id)
+    .bind_optional(token_id.as_ref())
+    .bind(&intent.csr_der)
+    .bind(csr_digest)
+    .bind(&intent.key_digest)
+    .bind(&now);
+    transaction.execute(statement).await.map(drop)
+}
+
+/// Finds the renewal that the same request began, while its certificate is not in use and has not ended.
+pub(super) async fn waiting(
+    transaction: &mut Transaction,
+    device: &DeviceId,
+    csr_digest: &Digest,
+) -> Result<Option<CertificateRecord>, StoreError> {
+    let now = transaction.now;
+    let statement = sql(
+        "SELECT id AS certificate_id, device_id, state AS certificate_state, csr_der, key_digest, serial,
+                                leaf_pem, ca_chain_pem, intermediates, not_before, not_after,
+                                created_at AS certificate_created_at
+                         FROM certificate
+                         WHERE device_id = $1 AND csr_digest = $2 AND token_id IS NULL
+                             AND state IN ('intended', 'pending') AND (not_after IS NULL OR not_after > $3)",
+    );
+    transaction
+        .optional(statement.bind(device).bind(csr_digest).bind(&now))
+        .await?
+        .as_ref()
+        .map(record)
+        .transpose()
 }
 
 /// Finds a device's current certificate or intent.
@@ -94,14 +124,16 @@ pub(super) async fn issue(
         return Ok(first);
     }
     let is_revoked = recorded.state == CertificateState::Revoked;
-    if !is_revoked {
+    let current = current(transaction, &intent.device_id).await?;
+    let is_current = current.is_some_and(|current| current.record.intent.id == intent.id);
+    let state = match (is_revoked, is_current) {
+        (true, _) => CertificateState::Revoked,
+        (false, true) => CertificateState::Active,
+        (false, false) => CertificateState::Pending,
+    };
+    if state == CertificateState::Active {
         supersede(transaction, &intent.device_id).await?;
     }
-    let state = if is_revoked {
-        CertificateState::Revoked
-    } else {
-        CertificateState::Active
-    };
     fill_in(transaction, intent.id, issued, state).await?;
     if is_revoked && device.state == DeviceState::Retired {
         jobs::place(
@@ -155,7 +187,7 @@ pub(super) async fn unexpired(
         .collect()
 }
 
-async fn find(transaction: &mut Transaction, id: Uuid) -> Result<Option<CertificateRecord>, StoreError> {
+pub(super) async fn find(transaction: &mut Transaction, id: Uuid) -> Result<Option<CertificateRecord>, StoreError> {
     let statement = sql(
         "SELECT id AS certificate_id, device_id, state AS certificate_state, csr_der, key_digest, serial,
                                 leaf_pem, ca_chain_pem, intermediates, not_before, not_after,
@@ -170,7 +202,7 @@ async fn find(transaction: &mut Transaction, id: Uuid) -> Result<Option<Certific
         .transpose()
 }
 
-async fn supersede(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
+pub(super) async fn supersede(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
     let statement = sql("UPDATE certificate SET state = 'superseded' WHERE device_id = $1 AND state = 'active'");
     transaction.execute(statement.bind(device)).await.map(drop)
 }

@@ -40,6 +40,10 @@ impl JobQueue for Store {
     async fn retry(&self, id: Uuid) -> Result<(), RegistryError> {
         in_transaction!(self, |transaction| retry(transaction, id)).await
     }
+
+    async fn hasten(&self, system: System) -> Result<u64, StoreError> {
+        in_transaction!(self, |transaction| hasten(transaction, system)).await
+    }
 }
 
 /// Orders systems to be brought in line for a device, in the transaction that makes it necessary. The caller holds
@@ -151,6 +155,15 @@ async fn retry(transaction: &mut Transaction, id: Uuid) -> Result<(), RegistryEr
         0 => Err(RegistryError::Unknown),
         _ => Ok(()),
     }
+}
+
+async fn hasten(transaction: &mut Transaction, system: System) -> Result<u64, StoreError> {
+    let now = transaction.now;
+    let statement = sql("UPDATE job
+                         SET created_at = CASE WHEN state = 'dead' THEN $2 ELSE created_at END,
+                             state = 'pending', next_attempt_at = $2
+                         WHERE system = $1 AND (state = 'dead' OR next_attempt_at > $2)");
+    transaction.execute(statement.bind(&system).bind(&now)).await
 }
 
 /// A newer order took this one's place while it was carried out: it need not wait for the rest of the lease, unless

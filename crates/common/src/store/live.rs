@@ -41,12 +41,6 @@ impl Store {
     }
 }
 
-/// Whether the hub ever saw a handshake of the device's present peer.
-pub(super) async fn had_handshake(transaction: &mut Transaction, device: &DeviceId) -> Result<bool, StoreError> {
-    let statement = sql("SELECT device_id FROM device_live WHERE device_id = $1 AND last_handshake_at IS NOT NULL");
-    Ok(transaction.optional(statement.bind(device)).await?.is_some())
-}
-
 /// Forgets what was seen of a peer that is no more.
 pub(super) async fn forget(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
     if find(transaction, device).await?.is_some_and(|recorded| recorded.online) {
@@ -101,6 +95,9 @@ async fn record_batch(transaction: &mut Transaction, batch: &[&LiveFacts]) -> Re
 async fn record(transaction: &mut Transaction, facts: &LiveFacts) -> Result<(), StoreError> {
     let now = transaction.now;
     let online = is_online(facts, now);
+    if facts.last_handshake_at.is_some() {
+        mark_key_used(transaction, &facts.device_id).await?;
+    }
     let was_online = find(transaction, &facts.device_id)
         .await?
         .is_some_and(|recorded| recorded.online);
@@ -124,6 +121,15 @@ async fn record(transaction: &mut Transaction, facts: &LiveFacts) -> Result<(), 
         insert_event(transaction, &facts.device_id, online).await?;
     }
     Ok(())
+}
+
+/// Records for all time that the device used its present key, whatever becomes of these facts. Before the facts:
+/// whoever replaces a key locks in this order.
+async fn mark_key_used(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
+    let now = transaction.now;
+    let statement = sql("UPDATE wireguard_key SET first_used_at = $2
+                         WHERE device_id = $1 AND replaced_at IS NULL AND first_used_at IS NULL");
+    transaction.execute(statement.bind(device).bind(&now)).await.map(drop)
 }
 
 async fn find(transaction: &mut Transaction, device: &DeviceId) -> Result<Option<Recorded>, StoreError> {

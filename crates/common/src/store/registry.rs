@@ -1,18 +1,22 @@
 //! The registry's methods: one transaction each.
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::transaction::in_transaction;
-use super::{Store, addresses, admission, certificates, life};
+use super::{Store, addresses, admission, certificates, life, renewal};
 use crate::domain::{
     Actor, Admission, AdmitError, Application, CertificateIntent, Device, DeviceId, DeviceRegistry, Digest,
-    IssuedCertificate, LiveFacts, RegistryError, RetireError, Retired, StoreError, System, Timestamp, VpnNetwork,
+    IssuedCertificate, LiveFacts, RegistryError, Renewal, RetireError, Retired, StoreError, System, Timestamp,
+    VpnNetwork, WireguardKey,
 };
 
 #[async_trait]
 impl DeviceRegistry for Store {
     async fn ensure_pool(&self, network: &VpnNetwork) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| addresses::ensure_pool(transaction, network)).await
+        in_transaction!(self, |transaction| addresses::ensure_pool(transaction, network)).await?;
+        self.use_network(network);
+        Ok(())
     }
 
     async fn check_token(&self, token: &Digest, id: Option<&DeviceId>) -> Result<(), AdmitError> {
@@ -38,8 +42,10 @@ impl DeviceRegistry for Store {
     }
 
     async fn admit(&self, id: &DeviceId, token: &Digest, application: &Application) -> Result<Admission, AdmitError> {
+        let networks = self.networks();
         let decision = in_transaction!(self, |transaction| admission::admit(
             transaction,
+            &networks,
             id,
             token,
             application
@@ -52,6 +58,29 @@ impl DeviceRegistry for Store {
             self.refuse(Some(id), token, refusal).await?;
         }
         decision
+    }
+
+    async fn renew(&self, id: &DeviceId, request: &Renewal) -> Result<Admission, AdmitError> {
+        in_transaction!(self, |transaction| renewal::renew(transaction, id, request)).await
+    }
+
+    async fn record_proof(
+        &self,
+        id: &DeviceId,
+        certificate: Uuid,
+        systems: &[System],
+    ) -> Result<Device, RegistryError> {
+        in_transaction!(self, |transaction| renewal::record_proof(
+            transaction,
+            id,
+            certificate,
+            systems
+        ))
+        .await
+    }
+
+    async fn replace_wireguard_key(&self, id: &DeviceId, key: WireguardKey) -> Result<Device, AdmitError> {
+        in_transaction!(self, |transaction| renewal::replace_wireguard_key(transaction, id, key)).await
     }
 
     async fn record_certificate(

@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 
+use super::ledger_commit::LedgerEntry;
 use super::statement::{Row, sql};
 use super::transaction::{Transaction, in_transaction};
 use super::{Store, audit};
 use crate::domain::{
-    Actor, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding,
-    StoreError,
+    Actor, AuditEvent, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger, SessionRecord,
+    SessionStanding, StoreError,
 };
 
 /// How a session ended whose process died.
@@ -19,12 +20,15 @@ const ORPHANED: SessionEnding = SessionEnding {
 
 #[async_trait]
 impl SessionLedger for Store {
-    async fn open_session(&self, session: &NewSession) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| open(transaction, session)).await
+    async fn open_session(&self, session: &NewSession) -> Result<(), RegistryError> {
+        self.commit_entry(LedgerEntry::Open(session.clone())).await?;
+        // Others' sessions shared the transaction, so a refusal could not undo it.
+        let recorded = self.session(session.id).await?;
+        recorded.map(drop).ok_or(RegistryError::Unknown)
     }
 
     async fn close_session(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| close(transaction, id, ending)).await
+        self.commit_entry(LedgerEntry::Close(id, ending.clone())).await
     }
 
     async fn close_orphans(&self, instance: &str) -> Result<u64, StoreError> {
@@ -82,11 +86,31 @@ impl SessionLedger for Store {
     }
 }
 
-async fn open(transaction: &mut Transaction, session: &NewSession) -> Result<(), StoreError> {
+/// Writes lines of the ledger, and then all of their audit records: whoever holds the chain waits for no session.
+pub(super) async fn write(transaction: &mut Transaction, entries: &[LedgerEntry]) -> Result<(), StoreError> {
+    let mut events = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let event = match entry {
+            LedgerEntry::Open(session) => open(transaction, session).await?,
+            LedgerEntry::Close(id, ending) => close(transaction, *id, ending).await?,
+        };
+        events.extend(event);
+    }
+    audit::append_all(transaction, &events).await
+}
+
+async fn open(transaction: &mut Transaction, session: &NewSession) -> Result<Option<AuditEvent>, StoreError> {
+    // Locked: who takes the device out of service at this moment comes before or after, not between.
+    let authorised = sql("SELECT id FROM device WHERE id = $1 AND epoch = $2 AND state = 'enrolled' FOR SHARE");
+    let authorised = authorised.bind(&session.device_id).bind(&session.device_epoch);
+    if transaction.optional(authorised).await?.is_none() {
+        return Ok(None);
+    }
     let now = transaction.now;
     let statement = sql("INSERT INTO session
                              (id, device_id, device_epoch, subject, username, instance, client_address, opened_at)
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                         ON CONFLICT (id) DO NOTHING")
     .bind(&session.id)
     .bind(&session.device_id)
     .bind(&session.device_epoch)
@@ -95,46 +119,46 @@ async fn open(transaction: &mut Transaction, session: &NewSession) -> Result<(),
     .bind(&session.instance)
     .bind(&session.client_address)
     .bind(&now);
-    transaction.execute(statement).await?;
-    let detail = serde_json::json!({
-        "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
-    });
-    audit::append_about(
-        transaction,
-        person(session),
-        "session.opened",
-        &session.device_id,
-        detail,
-    )
-    .await
+    let is_new = transaction.execute(statement).await? == 1;
+    Ok(is_new.then(|| AuditEvent {
+        actor: person(session),
+        action: "session.opened",
+        device_id: Some(session.device_id.clone()),
+        detail: serde_json::json!({
+            "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
+        }),
+    }))
 }
 
-async fn close(transaction: &mut Transaction, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
-    let Some(session) = lock_open(transaction, id).await? else {
-        return Ok(());
-    };
+async fn close(
+    transaction: &mut Transaction,
+    id: SessionId,
+    ending: &SessionEnding,
+) -> Result<Option<AuditEvent>, StoreError> {
     let now = transaction.now;
     let statement = sql(
         "UPDATE session SET closed_at = $2, reason = $3, output_bytes = $4, input_bytes = $5
-                         WHERE id = $1",
+                         WHERE id = $1 AND closed_at IS NULL
+                         RETURNING id, device_id, device_epoch, subject, username, instance, client_address",
     )
     .bind(&id)
     .bind(&now)
     .bind_text(ending.reason)
     .bind(&ending.output_bytes)
     .bind(&ending.input_bytes);
-    transaction.execute(statement).await?;
-    let detail = serde_json::json!({
-        "session": id, "reason": ending.reason, "output_bytes": ending.output_bytes, "input_bytes": ending.input_bytes,
-    });
-    audit::append_about(
-        transaction,
-        person(&session),
-        "session.closed",
-        &session.device_id,
-        detail,
-    )
-    .await
+    let Some(row) = transaction.optional(statement).await? else {
+        return Ok(None);
+    };
+    let session = new_session(&row)?;
+    Ok(Some(AuditEvent {
+        actor: person(&session),
+        action: "session.closed",
+        device_id: Some(session.device_id),
+        detail: serde_json::json!({
+            "session": id, "reason": ending.reason, "output_bytes": ending.output_bytes,
+            "input_bytes": ending.input_bytes,
+        }),
+    }))
 }
 
 async fn request_end(transaction: &mut Transaction, id: SessionId, by: &Actor) -> Result<(), RegistryError> {

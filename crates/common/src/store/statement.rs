@@ -9,12 +9,15 @@ use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
 use uuid::Uuid;
 
 use crate::domain::{
-    CertificateState, DeviceId, DeviceState, Digest, GroupName, IdPattern, JobAction, JobState, SessionId, StoreError,
-    System, Timestamp, TokenPurpose, WireguardKey,
+    CertificateState, DeviceId, DeviceState, Digest, DriftKind, GroupName, IdPattern, JobAction, JobState,
+    PlatformEventKind, SessionId, StoreError, System, Timestamp, TokenPurpose, UpdateStatus, WireguardKey,
 };
 
-/// Begins a statement. The text is whole, and the same for both databases; ` FOR UPDATE…` at its end locks rows on
-/// PostgreSQL and is left out on SQLite, where a writer is alone anyway.
+/// What locks rows.
+const LOCKS: [&str; 2] = [" FOR UPDATE", " FOR SHARE"];
+
+/// Begins a statement. The text is whole, and the same for both databases; ` FOR UPDATE…` or ` FOR SHARE` at its end
+/// locks rows on PostgreSQL and is left out on SQLite, where a writer is alone anyway.
 pub(super) fn sql(text: &'static str) -> Statement {
     Statement {
         text,
@@ -45,9 +48,9 @@ impl Statement {
     }
 
     pub(super) fn into_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
-        let text = self
-            .text
-            .split_once(" FOR UPDATE")
+        let text = LOCKS
+            .iter()
+            .find_map(|lock| self.text.split_once(lock))
             .map_or(self.text, |(unlocked, _)| unlocked);
         self.values
             .into_iter()
@@ -168,6 +171,9 @@ columns! {
     System as String: |system| system.as_str().to_owned(), |text| Self::parse(&text);
     JobAction as String: |action| action.as_str().to_owned(), |text| Self::parse(&text);
     JobState as String: |state| state.as_str().to_owned(), |text| Self::parse(&text);
+    PlatformEventKind as String: |kind| kind.as_str().to_owned(), |text| Self::parse(&text);
+    UpdateStatus as String: |status| status.as_str().to_owned(), |text| Self::parse(&text);
+    DriftKind as String: |kind| kind.as_str().to_owned(), |text| Self::parse(&text);
     serde_json::Value as String: Self::to_string, |text| serde_json::from_str(&text).ok();
     i64 as i64: |integer| *integer, Some;
     i32 as i64: |integer| i64::from(*integer), |raw| raw.try_into().ok();

@@ -152,8 +152,11 @@ impl Transaction {
     }
 }
 
-/// Does some work in one transaction: all of it is durable when this returns, or nothing of it ever happens. It is
+/// Does some work in one transaction: all of it is durable when this returns `Ok`, and never only a part of it. It is
 /// done over when the database made it give way to another one.
+///
+/// An error usually means that nothing happened. But when the deadline passes or the connection breaks at the very
+/// COMMIT, the outcome is unknown: all of it may be durable nevertheless. Whoever tries again must bear that.
 ///
 /// `in_transaction!(store, |transaction| work(transaction, …)).await`, where `work` returns a future of a `Result`
 /// whose error is made from a [`StoreError`]. A macro, because no closure type lets the future borrow both the

@@ -234,6 +234,45 @@ async fn a_head_that_does_not_end_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_head_that_dribbles_byte_by_byte_is_cut_off_at_the_same_moment() {
+    let head_timeout = Duration::from_millis(100);
+    let demo = Demo::start_with(Setup {
+        head_timeout: Some(head_timeout),
+        ..Setup::default()
+    })
+    .await;
+    let mut stream = demo.connect().await;
+    let began = tokio::time::Instant::now();
+    let (mut answers, mut request) = stream.split();
+    let dribble = async {
+        let mut ticks = tokio::time::interval(head_timeout / 20);
+        for byte in b"GET /health HTTP/1.1\r\nX-Endless: "
+            .iter()
+            .chain(std::iter::repeat(&b'x'))
+        {
+            ticks.tick().await;
+            if request.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+        }
+    };
+    let mut received = Vec::new();
+    let end = async {
+        // Closed or reset: a byte may have been on its way.
+        drop(answers.read_to_end(&mut received).await);
+    };
+
+    let cut_off = tokio::time::timeout(PATIENCE, async {
+        tokio::select! {
+            () = dribble => {}
+            () = end => {}
+        }
+    });
+    assert!(cut_off.await.is_ok(), "it may dribble for ever");
+    assert!(began.elapsed() >= head_timeout / 2, "it was cut off for another reason");
+}
+
+#[tokio::test]
 async fn a_connection_may_rest_between_requests_longer_than_a_head_may_take() {
     let head_timeout = Duration::from_millis(30);
     let demo = Demo::start_with(Setup {

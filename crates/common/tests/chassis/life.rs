@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::support::{Answer, Demo, PATIENCE, Setup};
+use crate::support::{Answer, Demo, MORE_THAN_SOCKETS_HOLD, PATIENCE, Setup};
 
 /// Long enough to notice that something happened which should not.
 const MOMENT: Duration = Duration::from_millis(30);
@@ -126,6 +126,76 @@ async fn above_the_limit_connections_wait_for_their_turn_and_sessions_count() {
 }
 
 #[tokio::test]
+async fn above_the_limit_of_an_address_connections_are_closed_until_one_ends() {
+    let demo = Demo::start_with(Setup {
+        max_loopback_connections: Some(1),
+        ..Setup::default()
+    })
+    .await;
+    let session = upgraded(&demo).await;
+    assert!(is_closed_at_once(&mut demo.connect().await).await);
+
+    drop(session);
+
+    let mut tries = 0;
+    while is_closed_at_once(&mut demo.connect().await).await {
+        tries += 1;
+        assert!(tries < 1000, "the place was not given back");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_cut_off() {
+    let demo = Demo::start_with(one_place_and_little_patience()).await;
+    let mut deaf = demo.connect().await;
+    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: demo\r\n\r\n")
+        .await
+        .unwrap();
+
+    assert_eq!(demo.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_session_is_cut_off() {
+    let demo = Demo::start_with(one_place_and_little_patience()).await;
+    let mut deaf = upgraded(&demo).await;
+
+    let flood = vec![0; MORE_THAN_SOCKETS_HOLD];
+    let flooded = tokio::time::timeout(PATIENCE, deaf.write_all(&flood)).await;
+
+    assert!(flooded.expect("an end in time").is_err());
+    assert_eq!(demo.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_its_whole_answer() {
+    let stall = 4 * MOMENT;
+    let demo = Demo::start_with(Setup {
+        write_stall_timeout: Some(stall),
+        ..Setup::default()
+    })
+    .await;
+    let mut slow = demo.connect().await;
+    slow.write_all(b"GET /large HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    let mut pauses = tokio::time::interval(MOMENT / 3);
+    let mut part = vec![0; MORE_THAN_SOCKETS_HOLD / 32];
+    let mut received = 0;
+    loop {
+        pauses.tick().await;
+        match slow.read(&mut part).await.unwrap() {
+            0 => break,
+            length => received += length,
+        }
+    }
+
+    assert!(received > MORE_THAN_SOCKETS_HOLD);
+    assert!(began.elapsed() > stall, "too fast to show anything");
+}
+
+#[tokio::test]
 async fn metrics_count_requests_by_route_and_open_connections() {
     let demo = Demo::start().await;
     demo.get("/devices/pump-7/enroll").await;
@@ -150,6 +220,22 @@ async fn send_signal(name: &str) {
             .unwrap()
             .success()
     );
+}
+
+/// The next client is served as soon as this one is cut off, and not before.
+fn one_place_and_little_patience() -> Setup {
+    Setup {
+        write_stall_timeout: Some(MOMENT),
+        max_connections: Some(1),
+        ..Setup::default()
+    }
+}
+
+async fn is_closed_at_once(stream: &mut TcpStream) -> bool {
+    // The server may have closed before the request was sent.
+    drop(stream.write_all(b"GET /health HTTP/1.1\r\nHost: demo\r\n\r\n").await);
+    let first = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
+    first.expect("an answer or an end in time").is_err()
 }
 
 async fn upgraded(demo: &Demo) -> TcpStream {

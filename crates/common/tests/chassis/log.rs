@@ -35,6 +35,36 @@ async fn each_request_is_one_json_line_without_its_path_query_and_headers() {
     assert!(!log.text().contains("hunter2"));
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn a_hostile_path_id_is_400_and_leaves_nothing_in_the_log_and_the_answer() {
+    let log = Log::default();
+    let subscriber = telemetry::subscriber(LogFormat::Human, "trace", log.clone()).unwrap();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let demo = Demo::start().await;
+
+    for id in [
+        "a%0d%0aSet-Cookie:%20hostile=1",
+        "a%0A%5BPeer%5D%0APublicKey=hostile",
+        "%23%20a%0aPostUp=hostile",
+        "a%1b%5b2Jhostile",
+        "a%00hostile",
+    ] {
+        let path = format!("/devices/{id}/enroll");
+        let answer = demo
+            .enroll(&path, "Content-Type: application/json\r\n", br#"{"csr": "x"}"#)
+            .await;
+        assert_eq!(answer.problem(), (400, "invalid-device-id".to_owned()), "{id}");
+        assert_eq!(answer.header("set-cookie"), None, "{id}");
+        assert!(!String::from_utf8_lossy(&answer.body).contains("hostile"), "{id}");
+    }
+
+    let text = log.text();
+    assert_eq!(text.matches("/devices/{id}/enroll with 400").count(), 5, "{text}");
+    for raw in ["hostile", "[Peer]", "PostUp", "Set-Cookie", "\r", "\u{1b}", "\0"] {
+        assert!(!text.contains(raw), "{raw:?} is in {text:?}");
+    }
+}
+
 #[test]
 fn hostile_fields_stay_in_their_line() {
     let log = Log::default();

@@ -30,6 +30,9 @@ use tokio::sync::Notify;
 /// Longer than anything here takes; a test that reaches it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What does not fit into the buffers of both ends of a connection, in bytes.
+pub(crate) const MORE_THAN_SOCKETS_HOLD: usize = 32 * 1024 * 1024;
+
 pub(crate) struct Demo {
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: Shutdown,
@@ -44,7 +47,9 @@ pub(crate) struct Setup {
     pub(crate) tls: Option<Tls>,
     pub(crate) head_timeout: Option<Duration>,
     pub(crate) answer_within: Option<Duration>,
+    pub(crate) write_stall_timeout: Option<Duration>,
     pub(crate) max_connections: Option<usize>,
+    pub(crate) max_loopback_connections: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,7 +77,11 @@ impl Demo {
         let mut options = Options::new(&metrics);
         options.tls = setup.tls;
         options.head_timeout = setup.head_timeout.unwrap_or(options.head_timeout);
+        options.write_stall_timeout = setup.write_stall_timeout.unwrap_or(options.write_stall_timeout);
         options.max_connections = setup.max_connections.unwrap_or(options.max_connections);
+        options.max_loopback_connections = setup
+            .max_loopback_connections
+            .unwrap_or(options.max_loopback_connections);
         let mut limits = Limits::default();
         limits.answer_within = setup.answer_within.unwrap_or(limits.answer_within);
         let demo = Self {
@@ -104,6 +113,7 @@ impl Demo {
             .route("/devices/{id}/enroll", post(enroll))
             .route("/panic", get(panic))
             .route("/slow", get(slow))
+            .route("/large", get(async || vec![0; MORE_THAN_SOCKETS_HOLD]))
             .route("/redirect", get(async || Redirect::temporary("/health")))
             .route("/upgrade", get(upgrade))
             .route("/peer", get(peer))
@@ -154,14 +164,16 @@ async fn peer(certificate: Option<Extension<PeerCertificate>>) -> String {
     )
 }
 
-/// Echoes one line after the upgrade, in a task that shutdown waits for.
+/// Echoes everything after the upgrade, in a task that shutdown waits for.
 async fn upgrade(Extension(shutdown): Extension<Shutdown>, request: Request) -> Response {
     let upgraded = hyper::upgrade::on(request);
     shutdown.spawn(async move {
         let mut stream = TokioIo::new(upgraded.await.unwrap());
         let mut bytes = [0; 64];
         while let Ok(length @ 1..) = stream.read(&mut bytes).await {
-            stream.write_all(&bytes[..length]).await.unwrap();
+            if stream.write_all(&bytes[..length]).await.is_err() {
+                return;
+            }
         }
     });
     let headers = [(CONNECTION, "upgrade"), (UPGRADE, "echo")];

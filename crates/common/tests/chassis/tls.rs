@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use common::chassis::server::{Tls, TlsError, TlsFiles, optional_client_certificates};
+use common::chassis::server::{ClientAuthorities, Tls, TlsError, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -36,6 +36,31 @@ async fn a_certificate_of_another_authority_ends_the_handshake() {
     let foreign = Pki::new().issue("pump-7");
 
     assert!(pki.get_peer(&demo, Some(foreign)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_left_to_the_routes() {
+    let pki = Pki::new();
+    let demo = pki.serve().await;
+    let ended = pki.issue_until("pump-7", rcgen::date_time_ymd(2020, 1, 1));
+    let length = ended.0.len();
+
+    assert_eq!(
+        pki.get_peer(&demo, Some(ended)).await.unwrap(),
+        format!("{length} bytes")
+    );
+    let foreign = Pki::new().issue_until("pump-7", rcgen::date_time_ymd(2020, 1, 1));
+    assert!(pki.get_peer(&demo, Some(foreign)).await.is_err());
+}
+
+#[tokio::test]
+async fn before_the_authorities_are_known_only_clients_without_a_certificate_get_in() {
+    let pki = Pki::new();
+    pki.write_server_certificate();
+    let demo = pki.serve_for("").await;
+
+    assert!(pki.get_peer(&demo, Some(pki.issue("pump-7"))).await.is_err());
+    assert_eq!(pki.get_peer(&demo, None).await.unwrap(), "nobody");
 }
 
 #[tokio::test]
@@ -86,8 +111,15 @@ impl Pki {
 
     async fn serve(&self) -> Demo {
         self.write_server_certificate();
-        let clients = optional_client_certificates(self.roots()).unwrap();
-        let tls = Tls::load(self.files(), Some(clients)).await.unwrap();
+        self.serve_for(&self.authority.pem()).await
+    }
+
+    async fn serve_for(&self, authorities: &str) -> Demo {
+        let clients = ClientAuthorities::unknown();
+        if !authorities.is_empty() {
+            clients.set(authorities).unwrap();
+        }
+        let tls = Tls::load(self.files(), Some(Arc::new(clients))).await.unwrap();
         Demo::start_with(Setup {
             tls: Some(tls),
             ..Setup::default()
@@ -112,8 +144,13 @@ impl Pki {
     }
 
     fn issue(&self, name: &str) -> Identity {
+        self.issue_until(name, rcgen::date_time_ymd(2100, 1, 1))
+    }
+
+    fn issue_until(&self, name: &str, not_after: time::OffsetDateTime) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = not_after;
         let certificate = params.signed_by(&key, &self.authority).unwrap();
         (
             certificate.der().clone(),

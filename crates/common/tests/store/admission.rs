@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use common::domain::{
-    AdmitError, Clock, DeviceRegistry, DeviceState, EnrollmentTokens, GroupName, IdPattern, NewEnrollmentToken,
-    TokenPurpose,
+    AdmitError, Clock, DeviceRegistry, DeviceState, EnrollmentTokens, GroupName, IdPattern, JobQueue,
+    NewEnrollmentToken, TokenPurpose,
 };
+use common::store::{Store, StoreOptions};
 
 use super::databases::TestDatabase;
 use super::fleet::{Fleet, SYSTEMS, admin, application, id, issued, network, random_digest};
@@ -232,8 +233,46 @@ pub(crate) async fn two_networks_are_used_one_after_the_other<D: TestDatabase>()
     );
 
     assert!(
-        fleet.store.ensure_pool(&network("10.9.0.0/16")).await.is_err(),
-        "the networks overlap"
+        fleet.store.ensure_pool(&network("10.9.0.0/25")).await.is_err(),
+        "the network would lose addresses"
+    );
+    fleet.end().await;
+}
+
+pub(crate) async fn a_network_that_is_widened_goes_on_where_it_was<D: TestDatabase>() {
+    let fleet = Fleet::<D>::with_network("10.8.0.0/30").await;
+    let first = fleet.admit("pump-1").await.device;
+    assert_eq!(first.address, Some("10.8.0.2".parse().unwrap()));
+
+    fleet.store.ensure_pool(&network("10.8.0.0/16")).await.unwrap();
+    fleet.store.ensure_pool(&network("10.8.0.0/16")).await.unwrap();
+
+    let second = fleet.admit("pump-2").await.device;
+    assert_eq!(second.address, Some("10.8.0.3".parse().unwrap()));
+    assert_eq!(fleet.find("pump-1").await, Some(first));
+    fleet.end().await;
+}
+
+pub(crate) async fn a_network_that_is_no_longer_configured_gives_out_nothing<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    fleet.enroll("old").await;
+    fleet.retire("old").await.unwrap();
+    let removal = fleet.claim_vpn().await.unwrap();
+    fleet.store.complete(&removal).await.unwrap();
+    fleet.clock.advance(Duration::from_hours(24));
+    let (database, clock) = (fleet.database, fleet.clock);
+    fleet.store.close().await;
+    drop(fleet.store);
+
+    let store = Store::open(database.url(), StoreOptions::new("bridge-1"), clock.clone())
+        .await
+        .unwrap();
+    store.ensure_pool(&network("10.9.0.0/24")).await.unwrap();
+    let fleet = Fleet { database, store, clock };
+
+    assert_eq!(
+        fleet.admit("new").await.device.address,
+        Some("10.9.0.2".parse().unwrap())
     );
     fleet.end().await;
 }

@@ -52,8 +52,9 @@ fn written_statements() -> Vec<String> {
 fn normalise(statement: &str) -> String {
     let words: Vec<_> = statement.split_whitespace().collect();
     let line = words.join(" ");
-    line.split_once(" FOR UPDATE")
-        .map_or(line.clone(), |(unlocked, _)| unlocked.to_owned())
+    let locked = [" FOR UPDATE", " FOR SHARE"];
+    let unlocked = locked.iter().find_map(|lock| line.split_once(lock));
+    unlocked.map_or(line.clone(), |(unlocked, _)| unlocked.to_owned())
 }
 
 struct Listener;

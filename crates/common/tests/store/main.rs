@@ -15,9 +15,11 @@ mod directory;
 mod jobs;
 mod life;
 mod live;
+mod neighbours;
 mod opening;
 mod races;
 mod readmission;
+mod renewal;
 mod schema;
 mod sessions;
 mod tickets;
@@ -66,11 +68,15 @@ contract! {
     admission::an_exhausted_pool_is_a_refusal_of_its_own,
     readmission::a_pair_of_ours_is_replaced_until_the_first_handshake,
     readmission::a_device_that_brings_its_key_cannot_swap_it_by_repeating,
+    readmission::a_device_that_brought_its_own_key_cannot_have_it_replaced_by_leaving_it_out,
+    readmission::what_a_device_once_used_stays_used_when_the_hub_forgets_it,
     readmission::an_allowed_device_starts_over_with_new_keys,
     readmission::an_allowance_is_used_once_and_ends_with_its_time,
     readmission::a_device_that_starts_over_brings_new_keys,
     readmission::a_return_ticket_lets_a_known_device_keep_its_keys,
     admission::two_networks_are_used_one_after_the_other,
+    admission::a_network_that_is_widened_goes_on_where_it_was,
+    admission::a_network_that_is_no_longer_configured_gives_out_nothing,
     admission::the_hub_address_is_never_given_out,
     certificates::the_first_certificate_of_an_intent_stays,
     certificates::a_certificate_for_a_device_that_was_decommissioned_meanwhile_is_kept_as_revoked,
@@ -93,6 +99,14 @@ contract! {
     live::facts_are_written_at_most_every_thirty_seconds,
     live::coming_and_going_are_written_at_once_and_become_events,
     live::facts_about_nobodys_peer_are_not_written,
+    neighbours::a_connection_is_recorded_once_and_only_moves_forward,
+    neighbours::a_fact_about_nobody_of_ours_is_recorded_without_an_order,
+    neighbours::a_device_that_is_shut_out_and_seen_again_is_shut_out_again,
+    neighbours::the_steps_of_an_update_are_recorded_once_and_told_once,
+    neighbours::what_nobody_waits_for_is_forgotten,
+    neighbours::drift_is_what_the_last_comparison_found_and_repairs_are_audited,
+    neighbours::a_lease_belongs_to_its_holder_until_it_ends,
+    neighbours::a_system_that_is_back_gets_all_its_orders_at_once,
     races::two_hundred_identical_applications_are_one_admission,
     races::two_hundred_devices_share_ten_addresses_without_a_quarrel,
     races::two_hundred_devices_with_one_wireguard_key_are_one_device,
@@ -102,10 +116,17 @@ contract! {
     races::of_ten_who_decommission_a_device_at_once_one_does,
     races::each_order_goes_to_one_of_many_workers,
     races::enrolling_and_decommissioning_at_once_keeps_the_invariants,
+    renewal::a_renewed_certificate_waits_beside_the_old_one_until_it_is_used,
+    renewal::another_request_takes_the_place_of_a_renewal_that_was_not_used,
+    renewal::a_device_renews_with_its_own_key_and_not_with_anothers,
+    renewal::only_a_device_in_service_changes_anything_about_itself,
+    renewal::a_device_takes_another_wireguard_key_that_nobody_ever_had,
     sessions::a_session_is_on_record_from_its_beginning_to_its_first_end,
     sessions::a_session_follows_the_standing_of_its_device,
+    sessions::a_session_begins_only_with_the_device_that_was_authorised,
     sessions::what_a_dead_process_left_open_is_closed_by_the_next,
     sessions::people_see_their_own_sessions,
+    sessions::sessions_that_begin_and_end_at_once_are_all_on_record,
     tickets::a_ticket_is_redeemed_once,
     tickets::of_fifty_who_redeem_a_ticket_one_gets_it,
     tickets::a_ticket_ends_with_its_time,

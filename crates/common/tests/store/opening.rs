@@ -49,7 +49,9 @@ pub(crate) async fn a_migration_of_another_program_is_refused<D: TestDatabase>()
         .unwrap()
         .close()
         .await;
-    database.tamper("UPDATE _sqlx_migrations SET version = 9999").await;
+    database
+        .tamper("UPDATE _sqlx_migrations SET version = version + 9998")
+        .await;
 
     for migrations in [Migrations::Run, Migrations::Refuse] {
         let newer = open(

@@ -48,6 +48,53 @@ pub(crate) async fn a_device_that_brings_its_key_cannot_swap_it_by_repeating<D: 
     fleet.end().await;
 }
 
+pub(crate) async fn a_device_that_brought_its_own_key_cannot_have_it_replaced_by_leaving_it_out<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let (token, own) = (fleet.token(1).await, application());
+    let before = fleet.apply("pump-7", &token, &own).await.unwrap().device;
+    let mut left_out = own.clone();
+    left_out.wireguard_key = WireguardPrivateKey::generate().public_key();
+    left_out.wireguard_key_is_ours = true;
+
+    let replaced = fleet.apply("pump-7", &token, &left_out).await;
+
+    assert!(matches!(replaced, Err(AdmitError::AlreadyEnrolled)), "{replaced:?}");
+    let repetition = fleet.apply("pump-7", &token, &own).await.unwrap();
+    assert_eq!((repetition.repeated, repetition.device), (true, before));
+    fleet.end().await;
+}
+
+pub(crate) async fn what_a_device_once_used_stays_used_when_the_hub_forgets_it<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let (token, mut application) = (fleet.token(1).await, application());
+    application.wireguard_key_is_ours = true;
+    let admission = fleet.apply("pump-7", &token, &application).await.unwrap();
+    fleet.finish(&admission).await;
+    application.wireguard_key = WireguardPrivateKey::generate().public_key();
+    let seen = LiveFacts {
+        device_id: id("pump-7"),
+        last_handshake_at: Some(fleet.clock.now()),
+        endpoint: None,
+        received_bytes: 0,
+        sent_bytes: 0,
+    };
+    fleet.store.record_live(std::slice::from_ref(&seen)).await.unwrap();
+
+    let unseen = LiveFacts {
+        last_handshake_at: None,
+        ..seen
+    };
+    fleet.store.record_live(&[unseen]).await.unwrap();
+    let restarted = fleet.apply("pump-7", &token, &application).await;
+    assert!(matches!(restarted, Err(AdmitError::AlreadyEnrolled)), "{restarted:?}");
+
+    fleet.quarantine("pump-7").await.unwrap();
+    fleet.release("pump-7").await.unwrap();
+    let released = fleet.apply("pump-7", &token, &application).await;
+    assert!(matches!(released, Err(AdmitError::AlreadyEnrolled)), "{released:?}");
+    fleet.end().await;
+}
+
 pub(crate) async fn an_allowed_device_starts_over_with_new_keys<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     let before = fleet.enroll("pump-7").await;

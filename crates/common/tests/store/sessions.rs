@@ -1,6 +1,11 @@
 use std::time::Duration;
 
-use common::domain::{Clock, DeviceState, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger};
+use common::domain::{
+    AuditTrail, Clock, DeviceState, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger,
+};
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::databases::TestDatabase;
 use super::fleet::{Fleet, admin, session_on};
@@ -72,6 +77,28 @@ pub(crate) async fn a_session_follows_the_standing_of_its_device<D: TestDatabase
     fleet.end().await;
 }
 
+pub(crate) async fn a_session_begins_only_with_the_device_that_was_authorised<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let before = fleet.enroll("pump-7").await;
+    let refuse = async |session: NewSession| {
+        let refused = fleet.store.open_session(&session).await;
+        assert!(matches!(refused, Err(RegistryError::Unknown)), "{refused:?}");
+        assert_eq!(fleet.store.session(session.id).await.unwrap(), None);
+    };
+
+    let quarantined = fleet.quarantine("pump-7").await.unwrap();
+    refuse(session_on(&quarantined)).await;
+    let released = fleet.release("pump-7").await.unwrap();
+    refuse(session_on(&before)).await;
+    fleet.store.open_session(&session_on(&released)).await.unwrap();
+    let retired = fleet.retire("pump-7").await.unwrap().device;
+    refuse(session_on(&retired)).await;
+
+    let actions = fleet.actions().await;
+    assert_eq!(actions.iter().filter(|action| *action == "session.opened").count(), 1);
+    fleet.end().await;
+}
+
 pub(crate) async fn what_a_dead_process_left_open_is_closed_by_the_next<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     let device = fleet.enroll("pump-7").await;
@@ -113,5 +140,33 @@ pub(crate) async fn people_see_their_own_sessions<D: TestDatabase>() {
     assert_eq!(list(None, true).await, [bobs.id]);
     assert_eq!(list(Some("b1946ac9"), false).await, [adas.id]);
     assert_eq!(list(Some("b1946ac9"), true).await, []);
+    fleet.end().await;
+}
+
+pub(crate) async fn sessions_that_begin_and_end_at_once_are_all_on_record<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let device = fleet.enroll("pump-7").await;
+    let mut tasks = JoinSet::new();
+    for index in 0..200 {
+        let (store, session) = (fleet.store.clone(), session_on(&device));
+        tasks.spawn(async move {
+            let opened = store.open_session(&session);
+            if index % 10 == 0 {
+                // Callers who leave take nobody's record with them.
+                drop(timeout(Duration::from_micros(100), opened).await);
+            } else {
+                opened.await.unwrap();
+            }
+            store.close_session(session.id, &EXITED).await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+
+    assert_eq!(fleet.store.sessions(None, true).await.unwrap(), []);
+    let actions = fleet.actions().await;
+    let count = |wanted: &str| actions.iter().filter(|action| *action == wanted).count();
+    assert!(count("session.opened") >= 180);
+    assert_eq!(count("session.opened"), count("session.closed"));
+    assert_eq!(fleet.store.verify_audit().await.unwrap(), [""; 0]);
     fleet.end().await;
 }

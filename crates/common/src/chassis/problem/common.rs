@@ -3,8 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::header::ALLOW;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::{Problem, ProblemType, error_chain};
 
@@ -30,97 +29,92 @@ pub const COMMON: &[ProblemType] = &[
     UNAVAILABLE,
 ];
 
-/// A shorthand that keeps one kind on three lines.
-const fn kind(status: StatusCode, slug: &'static str, meaning: &'static str) -> ProblemType {
-    ProblemType { slug, status, meaning }
-}
-
-const BAD_REQUEST: ProblemType = kind(
+const BAD_REQUEST: ProblemType = ProblemType::new(
     StatusCode::BAD_REQUEST,
     "bad-request",
     "The request is not one that this route understands.",
 );
-const MALFORMED_JSON: ProblemType = kind(
+const MALFORMED_JSON: ProblemType = ProblemType::new(
     StatusCode::BAD_REQUEST,
     "malformed-json",
     "The body is not one JSON object in UTF-8 with each name at most once.",
 );
-const AMBIGUOUS_CREDENTIALS: ProblemType = kind(
+const AMBIGUOUS_CREDENTIALS: ProblemType = ProblemType::new(
     StatusCode::BAD_REQUEST,
     "ambiguous-credentials",
     "The request carries more than one credential.",
 );
-const AMBIGUOUS_PARAMETER: ProblemType = kind(
+const AMBIGUOUS_PARAMETER: ProblemType = ProblemType::new(
     StatusCode::BAD_REQUEST,
     "ambiguous-parameter",
     "The request names the same parameter more than once.",
 );
-const INVALID_DEVICE_ID: ProblemType = kind(
+const INVALID_DEVICE_ID: ProblemType = ProblemType::new(
     StatusCode::BAD_REQUEST,
     "invalid-device-id",
     "A device id is 1 to 63 characters of a-z, 0-9 and '-', and neither starts nor ends with '-'.",
 );
-const UNAUTHENTICATED: ProblemType = kind(
+const UNAUTHENTICATED: ProblemType = ProblemType::new(
     StatusCode::UNAUTHORIZED,
     "unauthenticated",
     "The credential is missing, wrong, expired or revoked.",
 );
-const FORBIDDEN: ProblemType = kind(
+const FORBIDDEN: ProblemType = ProblemType::new(
     StatusCode::FORBIDDEN,
     "forbidden",
     "The credential is good, but it does not allow this.",
 );
-const NOT_FOUND: ProblemType = kind(
+const NOT_FOUND: ProblemType = ProblemType::new(
     StatusCode::NOT_FOUND,
     "not-found",
     "There is nothing here that this credential may see.",
 );
-const METHOD_NOT_ALLOWED: ProblemType = kind(
+const METHOD_NOT_ALLOWED: ProblemType = ProblemType::new(
     StatusCode::METHOD_NOT_ALLOWED,
     "method-not-allowed",
     "This route knows only the methods of the `Allow` header.",
 );
-const PAYLOAD_TOO_LARGE: ProblemType = kind(
+const PAYLOAD_TOO_LARGE: ProblemType = ProblemType::new(
     StatusCode::PAYLOAD_TOO_LARGE,
     "payload-too-large",
     "The body is larger than this service reads.",
 );
-const URI_TOO_LONG: ProblemType = kind(
+const URI_TOO_LONG: ProblemType = ProblemType::new(
     StatusCode::URI_TOO_LONG,
     "uri-too-long",
     "The address is longer than this service reads.",
 );
-const UNSUPPORTED_MEDIA_TYPE: ProblemType = kind(
+const UNSUPPORTED_MEDIA_TYPE: ProblemType = ProblemType::new(
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
     "unsupported-media-type",
     "The body needs the `Content-Type` that this route reads.",
 );
-const UNSUPPORTED_ENCODING: ProblemType = kind(
+const UNSUPPORTED_ENCODING: ProblemType = ProblemType::new(
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
     "unsupported-encoding",
     "A body is read only without `Content-Encoding`.",
 );
-const INVALID_FIELD: ProblemType = kind(
+const INVALID_FIELD: ProblemType = ProblemType::new(
     StatusCode::UNPROCESSABLE_ENTITY,
     "invalid-field",
     "A field is unknown, missing or of the wrong kind; `field` names it where it can.",
 );
-const UPGRADE_REQUIRED: ProblemType = kind(
+const UPGRADE_REQUIRED: ProblemType = ProblemType::new(
     StatusCode::UPGRADE_REQUIRED,
     "upgrade-required",
     "This route speaks WebSocket only.",
 );
-const RATE_LIMITED: ProblemType = kind(
+const RATE_LIMITED: ProblemType = ProblemType::new(
     StatusCode::TOO_MANY_REQUESTS,
     "rate-limited",
     "Too many failed attempts; try again after `Retry-After` seconds.",
 );
-const INTERNAL: ProblemType = kind(
+const INTERNAL: ProblemType = ProblemType::new(
     StatusCode::INTERNAL_SERVER_ERROR,
     "internal",
     "The service failed; `instance` finds the reason in its log.",
 );
-const UNAVAILABLE: ProblemType = kind(
+const UNAVAILABLE: ProblemType = ProblemType::new(
     StatusCode::SERVICE_UNAVAILABLE,
     "unavailable",
     "The service cannot do this now; try again after `Retry-After` seconds.",
@@ -176,11 +170,6 @@ impl Problem {
     /// 404: unknown and not allowed to know, in the same bytes.
     pub fn not_found() -> Self {
         Self::of(&NOT_FOUND)
-    }
-
-    /// 405; `allow` lists the methods, separated by commas (RFC 9110 §10.2.1).
-    pub fn method_not_allowed(allow: HeaderValue) -> Self {
-        Self::of(&METHOD_NOT_ALLOWED).with_header(ALLOW, allow)
     }
 
     /// 413.
@@ -259,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn every_constructor_is_in_the_table() {
+    fn every_kind_of_the_table_can_be_made() {
         let wait = Duration::from_secs(1);
         let all = [
             Problem::bad_request(),
@@ -270,7 +259,7 @@ mod tests {
             Problem::unauthenticated(),
             Problem::forbidden(),
             Problem::not_found(),
-            Problem::method_not_allowed(HeaderValue::from_static("GET")),
+            Problem::of_status(StatusCode::METHOD_NOT_ALLOWED),
             Problem::payload_too_large(),
             Problem::uri_too_long(),
             Problem::unsupported_media_type(),

@@ -1,39 +1,17 @@
-//! One socket as the HTTP parser sees it: counted, with guarded heads that may not take long.
+//! One socket as the HTTP parser sees it: counted, with guarded heads that may not take long, and a client
+//! that has to read.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
+use super::Options;
 use super::head_guard::HeadGuard;
-
-/// The place of one socket among those that may be open; given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
-    open: Gauge,
-}
-
-impl Place {
-    pub(super) fn take(permit: OwnedSemaphorePermit, open: &Gauge) -> Self {
-        open.inc();
-        Self {
-            _permit: permit,
-            open: open.clone(),
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.dec();
-    }
-}
+use super::places::Place;
 
 /// A socket with its place; both live on when the connection is upgraded.
 #[derive(Debug)]
@@ -42,18 +20,23 @@ pub(super) struct Connection<Io> {
     guard: HeadGuard,
     head_timeout: Duration,
     head_deadline: Option<Pin<Box<Sleep>>>,
+    write_stall_timeout: Duration,
+    /// Runs while bytes wait that the client does not take.
+    write_deadline: Option<Pin<Box<Sleep>>>,
     _place: Place,
 }
 
 impl<Io> Connection<Io> {
     /// The first head is due from now on; each later one from its first byte on.
-    pub(super) fn new(io: Io, head_timeout: Duration, place: Place) -> Self {
-        let head_deadline = Some(Box::pin(tokio::time::sleep(head_timeout)));
+    pub(super) fn new(io: Io, options: &Options, place: Place) -> Self {
+        let head_deadline = Some(Box::pin(tokio::time::sleep(options.head_timeout)));
         Self {
             io,
             guard: HeadGuard::default(),
-            head_timeout,
+            head_timeout: options.head_timeout,
             head_deadline,
+            write_stall_timeout: options.write_stall_timeout,
+            write_deadline: None,
             _place: place,
         }
     }
@@ -66,6 +49,23 @@ impl<Io> Connection<Io> {
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the head of a request took too long",
+        )))
+    }
+
+    /// Lets a write through, and fails instead of waiting when the client has taken nothing for too long.
+    fn limit_stall<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_deadline = None;
+            return written;
+        }
+        let timeout = self.write_stall_timeout;
+        let deadline = self
+            .write_deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client did not read what it was sent",
         )))
     }
 
@@ -101,15 +101,18 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Connection<Io> {
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Connection<Io> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.limit_stall(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        self.limit_stall(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+        let shut = Pin::new(&mut self.io).poll_shutdown(context);
+        self.limit_stall(context, shut)
     }
 
     fn poll_write_vectored(
@@ -117,7 +120,8 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Connection<Io> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        self.limit_stall(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
@@ -106,15 +106,6 @@ impl Tls {
             }
         }
     }
-}
-
-/// Asks clients for a certificate of these authorities, and lets those in that have none: who may do what
-/// is the routes' business. A certificate of anybody else ends the handshake.
-pub fn optional_client_certificates(authorities: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::new(aws_lc_rs::default_provider()))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|error| TlsError::Unusable(error.into()))
 }
 
 #[derive(Debug)]
