@@ -14,11 +14,13 @@ use common::domain::DeviceId;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use url::Url;
 use wireguard::DeviceTunnel;
 use wireguard::quick::HubEndpoint;
 
 use crate::enroll::{self, EnrollError, EnrollSettings, Enrollment};
 use crate::identity::{Identity, IdentityError};
+use crate::renew::{RenewError, Renewer};
 use crate::state::{StateDirectory, StateError};
 use crate::terminal::{self, Terminal, TerminalSettings};
 use crate::tunnel::{self, ConnectError};
@@ -35,6 +37,9 @@ pub enum AgentError {
     /// It is not let in.
     #[error(transparent)]
     Enroll(#[from] EnrollError),
+    /// Its certificate is not renewed.
+    #[error(transparent)]
+    Renew(#[from] RenewError),
     /// It does not reach the hub.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -136,6 +141,26 @@ impl Enrolled {
     /// Returns its address in the network.
     pub fn address(&self) -> Ipv4Addr {
         self.enrollment.address()
+    }
+
+    /// Returns its certificate, PEM.
+    pub fn certificate_pem(&self) -> &str {
+        self.enrollment.certificate_pem()
+    }
+
+    /// Renews its certificate now, at the bridge of this address.
+    pub async fn renew(self, url: Url) -> Result<Self, AgentError> {
+        let enrollment = Arc::new(self.renewer(url).renew(&self.enrollment).await?);
+        Ok(Self { enrollment, ..self })
+    }
+
+    /// Renews its certificate whenever it is time, until `stop`.
+    pub fn keep_fresh(&self, url: Url, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        self.renewer(url).keep_fresh(Arc::clone(&self.enrollment), stop)
+    }
+
+    fn renewer(&self, url: Url) -> Renewer {
+        Renewer::new(url, Arc::clone(&self.state), Arc::clone(&self.identity))
     }
 
     /// Brings its tunnel up and waits for the first handshake. `hub` stands in for the hub's public address.

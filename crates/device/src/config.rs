@@ -44,6 +44,8 @@ pub struct Config {
 pub enum Command {
     /// Makes the device's keys and has the bridge let it in; does nothing when that was done before.
     Enroll(EnrollArgs),
+    /// Renews the device's certificate now, whether or not it is time.
+    Renew(RenewArgs),
     /// Brings the device into its network and serves its terminal, until a signal ends it.
     Up(UpArgs),
     /// Prints what the device knows about itself, as one JSON object.
@@ -99,9 +101,20 @@ impl EnrollArgs {
     }
 }
 
+/// How to renew.
+#[derive(Debug, Args)]
+pub struct RenewArgs {
+    /// The bridge's base address, for example `https://bridge.example:8443`.
+    #[arg(long, env = "IOT_DEVICE_BRIDGE_URL")]
+    pub url: Url,
+}
+
 /// How to serve.
 #[derive(Debug, Args)]
 pub struct UpArgs {
+    /// The bridge's base address; the certificate is renewed there in time. Without it somebody else does that.
+    #[arg(long, env = "IOT_DEVICE_BRIDGE_URL")]
+    pub url: Option<Url>,
     /// Where the hub is, instead of the address that came with the enrollment: `HOST:PORT`.
     #[arg(long, env = "IOT_DEVICE_HUB_ENDPOINT")]
     pub hub_endpoint: Option<HubEndpoint>,

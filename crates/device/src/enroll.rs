@@ -22,7 +22,7 @@ pub use trust::{InvalidFingerprint, ServerTrust, parse_fingerprint};
 use crate::identity::Identity;
 
 /// Largest answer: four certificates and a page of settings are about 6 KiB.
-const MAX_BODY_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Longest text of a problem document that is shown.
 const MAX_SHOWN_CHARS: usize = 300;
@@ -98,7 +98,7 @@ pub enum EnrollError {
 }
 
 impl EnrollError {
-    fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
         Self::Unavailable {
             source: Box::new(source),
         }
@@ -136,7 +136,7 @@ impl fmt::Display for Refusal {
 
 /// Enrolls the device: sends its request until there is an answer, and checks the answer.
 pub async fn enroll(settings: &EnrollSettings, identity: &Identity) -> Result<Enrollment, EnrollError> {
-    let client = settings.trust.client(&settings.url).await?;
+    let client = settings.trust.client(&settings.url, None).await?;
     let deadline = Instant::now() + settings.patience.total;
     loop {
         let response = post(&client, settings, identity).await?;
@@ -213,13 +213,22 @@ async fn post(client: &Client, settings: &EnrollSettings, identity: &Identity) -
         .map_err(EnrollError::unavailable)
 }
 
-fn route(base: &Url, segments: &[&str]) -> Result<Url, EnrollError> {
+pub(crate) fn route(base: &Url, segments: &[&str]) -> Result<Url, EnrollError> {
     let mut url = base.clone();
     url.path_segments_mut()
         .map_err(|()| EnrollError::InsecureUrl)?
         .pop_if_empty()
         .extend(segments);
     Ok(url)
+}
+
+/// Reads an answer that is a no.
+pub(crate) async fn refused(response: Response) -> EnrollError {
+    let status = response.status();
+    match http_client::read_limited(response, MAX_BODY_BYTES).await {
+        Ok(body) => EnrollError::Refused(refusal(status, &body)),
+        Err(error) => EnrollError::unavailable(error),
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -6,7 +6,7 @@ use common::domain::{DeviceId, WireguardPrivateKey};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
 };
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
 
@@ -87,6 +87,11 @@ impl Identity {
     /// Returns the subject public key info of the certificate key, DER.
     pub fn public_key_der(&self) -> Vec<u8> {
         self.certificate_key.subject_public_key_info()
+    }
+
+    /// Returns a certificate chain with our key behind it, PEM: what proves who we are.
+    pub(crate) fn with_chain(&self, chain: &str) -> SecretString {
+        SecretString::from(format!("{chain}{}", self.certificate_key.serialize_pem()))
     }
 
     /// Returns the WireGuard key.

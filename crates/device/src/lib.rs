@@ -3,6 +3,7 @@
 //! * [`agent`] puts the steps together; [`agent::Device`] is where to begin.
 //! * [`state`] and [`identity`]: the keys, in a directory that survives a power cut.
 //! * [`enroll`]: the request to the bridge and the check of its answer.
+//! * [`renew`]: the next certificate.
 //! * [`tunnel`]: WireGuard inside this process.
 //! * [`terminal`]: a shell in ttyd's protocol.
 //! * [`status`]: what a device knows about itself.
@@ -13,6 +14,7 @@ pub mod agent;
 pub mod config;
 pub mod enroll;
 pub mod identity;
+pub mod renew;
 pub mod state;
 pub mod status;
 pub mod terminal;

@@ -6,11 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use common::chassis::config::{self, ConfigError};
-use common::chassis::problem::error_chain;
-use common::chassis::shutdown::Shutdown;
-use common::chassis::telemetry;
+use common::chassis::{problem::error_chain, shutdown::Shutdown, telemetry};
 use device::agent::{AgentError, Device};
-use device::config::{Command, Config, EnrollArgs, UpArgs};
+use device::config::{Command, Config, EnrollArgs, RenewArgs, UpArgs};
 use device::status::Status;
 
 /// Sessions end with the agent: their clients are told by the end of their connections.
@@ -39,11 +37,9 @@ async fn run(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     telemetry::init(config.log.log_format, &config.log.log_filter)?;
     match &config.command {
         Command::Enroll(arguments) => enroll(&config, arguments).await,
+        Command::Renew(arguments) => renew(&config, arguments).await,
         Command::Up(arguments) => Ok(up(&config, arguments).await?),
-        Command::Status => {
-            let status = Status::read(&config.state_dir)?;
-            Ok(writeln!(std::io::stdout(), "{status}")?)
-        }
+        Command::Status => Ok(writeln!(std::io::stdout(), "{}", Status::read(&config.state_dir)?)?),
     }
 }
 
@@ -57,13 +53,22 @@ async fn enroll(config: &Config, arguments: &EnrollArgs) -> Result<(), Box<dyn E
     Ok(())
 }
 
+async fn renew(config: &Config, arguments: &RenewArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let enrolled = Device::prepare(config.state_dir.clone(), None).await?.enrolled()?;
+    enrolled.renew(arguments.url.clone()).await?;
+    Ok(())
+}
+
 async fn up(config: &Config, arguments: &UpArgs) -> Result<(), AgentError> {
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     let drain = shutdown.token();
-    let device = Device::prepare(config.state_dir.clone(), None).await?;
+    let enrolled = Device::prepare(config.state_dir.clone(), None).await?.enrolled()?;
+    if let Some(url) = &arguments.url {
+        shutdown.spawn(enrolled.keep_fresh(url.clone(), drain.clone()));
+    }
     let connected = tokio::select! {
-        connected = device.enrolled()?.connect(arguments.hub_endpoint.as_ref()) => connected?,
+        connected = enrolled.connect(arguments.hub_endpoint.as_ref()) => connected?,
         () = drain.cancelled() => return Ok(()),
     };
     connected.serve(arguments.terminal(), &shutdown)?;

@@ -104,6 +104,15 @@ impl StateDirectory {
             .map_err(|source| io_error(&path, source))
     }
 
+    /// Removes a file for good, if there is one.
+    pub fn remove(&self, name: &str) -> Result<(), StateError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path).and_then(|()| File::open(&self.path)?.sync_all()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&path, error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Returns where the directory is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -43,7 +43,13 @@ impl BatchingHub {
     /// Stands before a hub; nothing changes unless the writer [runs](BatchWriter::run).
     pub fn new(hub: Arc<dyn Hub>) -> (Self, BatchWriter) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self { hub: Arc::clone(&hub), queue: sender }, BatchWriter { hub, queue: receiver })
+        (
+            Self {
+                hub: Arc::clone(&hub),
+                queue: sender,
+            },
+            BatchWriter { hub, queue: receiver },
+        )
     }
 
     async fn order(&self, wish: Wish) -> Result<(), HubError> {
@@ -105,7 +111,9 @@ impl BatchWriter {
             };
             let Some(first) = first else { return };
             let mut waiting = vec![first];
-            while waiting.len() < QUEUE && let Ok(next) = self.queue.try_recv() {
+            while waiting.len() < QUEUE
+                && let Ok(next) = self.queue.try_recv()
+            {
                 waiting.push(next);
             }
             self.fulfil(waiting).await;

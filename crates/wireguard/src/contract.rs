@@ -121,7 +121,10 @@ impl Trial<'_> {
         self.hub.ensure_peers(&[removed, left]).await.map_err(words)?;
 
         self.hub.remove_peers(&[removed.key]).await.map_err(words)?;
-        self.hub.remove_peers(&[removed.key, unknown.key]).await.map_err(words)?;
+        self.hub
+            .remove_peers(&[removed.key, unknown.key])
+            .await
+            .map_err(words)?;
 
         self.has(&[left]).await
     }
@@ -140,7 +143,13 @@ impl Trial<'_> {
     async fn a_key_or_address_twice_in_a_batch_is_refused(&self) -> Verdict {
         let [one, other, third] = self.three_peers();
         let same_key = [one, PeerConfig { key: one.key, ..other }];
-        let same_address = [other, PeerConfig { address: other.address, ..third }];
+        let same_address = [
+            other,
+            PeerConfig {
+                address: other.address,
+                ..third
+            },
+        ];
 
         let repeated_key = self.hub.ensure_peers(&same_key).await;
         let repeated_address = self.hub.ensure_peers(&same_address).await;
@@ -154,7 +163,10 @@ impl Trial<'_> {
         let [present, good, bad] = self.three_peers();
         self.hub.ensure_peers(&[present]).await.map_err(words)?;
 
-        let thief = PeerConfig { address: present.address, ..bad };
+        let thief = PeerConfig {
+            address: present.address,
+            ..bad
+        };
         let result = self.hub.ensure_peers(&[good, thief]).await;
 
         let Err(HubError::AddressTaken { address, holder }) = result else {
@@ -192,11 +204,21 @@ impl Trial<'_> {
     async fn callers_at_the_same_time_do_not_disturb_each_other(&self) -> Verdict {
         let peers = self.some_peers(AT_ONCE);
         let [held, ..] = self.three_peers();
-        let held = PeerConfig { address: self.address(AT_ONCE), ..held };
+        let held = PeerConfig {
+            address: self.address(AT_ONCE),
+            ..held
+        };
         self.hub.ensure_peers(&[held]).await.map_err(words)?;
-        let thief = PeerConfig { key: peers[0].key, address: held.address, endpoint: None };
+        let thief = PeerConfig {
+            key: peers[0].key,
+            address: held.address,
+            endpoint: None,
+        };
 
-        let mut calls: Vec<_> = peers[1..].iter().map(|peer| self.hub.ensure_peers(std::slice::from_ref(peer))).collect();
+        let mut calls: Vec<_> = peers[1..]
+            .iter()
+            .map(|peer| self.hub.ensure_peers(std::slice::from_ref(peer)))
+            .collect();
         calls.push(self.hub.ensure_peers(std::slice::from_ref(&thief)));
         let mut results = join_all(calls).await;
 
@@ -214,7 +236,10 @@ impl Trial<'_> {
             let keys: Vec<_> = self.hub.peers().await?.into_iter().map(|status| status.key).collect();
             self.hub.remove_peers(&keys).await
         };
-        let broken = |error| BrokenPromise { promise: "all peers can be removed", instead: words(error) };
+        let broken = |error| BrokenPromise {
+            promise: "all peers can be removed",
+            instead: words(error),
+        };
         clear.await.map_err(broken)
     }
 
@@ -231,7 +256,10 @@ impl Trial<'_> {
     }
 
     fn address(&self, number: usize) -> VpnAddress {
-        self.network.device_addresses().nth(number).expect("the network has room for 2,000 devices")
+        self.network
+            .device_addresses()
+            .nth(number)
+            .expect("the network has room for 2,000 devices")
     }
 
     /// Checks that the hub has these peers, with these addresses, and no others.
@@ -240,7 +268,10 @@ impl Trial<'_> {
         let expected: BTreeMap<WireguardKey, _> = peers.iter().map(|peer| (peer.key, host(peer.address))).collect();
         let found = self.hub.peers().await.map_err(words)?;
         let count = found.len();
-        let found: BTreeMap<_, _> = found.into_iter().map(|status| (status.key, status.allowed_addresses)).collect();
+        let found: BTreeMap<_, _> = found
+            .into_iter()
+            .map(|status| (status.key, status.allowed_addresses))
+            .collect();
         same(count, found.len())?;
         same(found, expected)
     }
@@ -254,7 +285,11 @@ fn refused(result: Result<(), HubError>, expected: WireguardKey, why: PeerFault)
 }
 
 fn same<T: PartialEq + fmt::Debug>(found: T, expected: T) -> Verdict {
-    if found == expected { Ok(()) } else { Err(format!("{found:?} instead of {expected:?}")) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{found:?} instead of {expected:?}"))
+    }
 }
 
 fn words(error: HubError) -> String {

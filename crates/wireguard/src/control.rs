@@ -56,7 +56,10 @@ pub struct ControlHub {
 
 impl fmt::Debug for ControlHub {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ControlHub").field("identity", &self.identity).finish_non_exhaustive()
+        formatter
+            .debug_struct("ControlHub")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,7 +70,11 @@ impl ControlHub {
     }
 
     fn over(device: Arc<dyn ControlledDevice>, identity: WireguardKey) -> Self {
-        Self { device, identity, table: Arc::default() }
+        Self {
+            device,
+            identity,
+            table: Arc::default(),
+        }
     }
 
     /// Whether the interface has this hub's key, and this UDP port.
@@ -80,12 +87,22 @@ impl ControlHub {
         .await
     }
 
-    /// Gives the interface its key and UDP port.
+    /// Gives the interface its key and UDP port, and no peers: the reconciler adds and calls them.
     pub(crate) async fn configure(&self, key: Arc<WireguardPrivateKey>, port: u16) -> Result<(), HubError> {
         self.exclusively(0, move |turn| {
             turn.table.forget();
             turn.device.configure(&key, port).map_err(HubError::unavailable)?;
             turn.read()
+        })
+        .await
+    }
+
+    /// Calls every peer whose endpoint is known: for an interface that has lost its sessions. A device
+    /// that only sends would notice after fifteen seconds.
+    pub(crate) async fn call_peers(&self) -> Result<(), HubError> {
+        self.exclusively(0, |turn| {
+            turn.read()?;
+            turn.change(&turn.table.calls())
         })
         .await
     }
@@ -105,17 +122,27 @@ impl ControlHub {
         let answer = async {
             let mut table = table.lock_owned().await;
             let now = Instant::now();
-            let turn = move || work(&mut Turn { device: &*device, table: &mut table, identity, now });
+            let turn = move || {
+                work(&mut Turn {
+                    device: &*device,
+                    table: &mut table,
+                    identity,
+                    now,
+                })
+            };
             tokio::task::spawn_blocking(turn).await.map_err(HubError::unavailable)?
         };
-        timeout(DEADLINE + DEADLINE_PER_PEER * peers, answer).await.map_err(HubError::unavailable)?
+        timeout(DEADLINE + DEADLINE_PER_PEER * peers, answer)
+            .await
+            .map_err(HubError::unavailable)?
     }
 }
 
 #[async_trait]
 impl Hub for ControlHub {
     async fn identity(&self) -> Result<WireguardKey, HubError> {
-        self.exclusively(0, |turn| turn.read_if_old().map(|()| turn.identity)).await
+        self.exclusively(0, |turn| turn.read_if_old().map(|()| turn.identity))
+            .await
     }
 
     async fn ensure_peers(&self, peers: &[PeerConfig]) -> Result<(), HubError> {
@@ -130,7 +157,11 @@ impl Hub for ControlHub {
 
     async fn peers(&self) -> Result<Vec<PeerStatus>, HubError> {
         self.exclusively(0, |turn| {
-            if turn.table.len() > SMALL { turn.read_if_old()? } else { turn.read()? }
+            if turn.table.len() > SMALL {
+                turn.read_if_old()?;
+            } else {
+                turn.read()?;
+            }
             Ok(turn.table.peers().values().cloned().collect())
         })
         .await
@@ -139,7 +170,10 @@ impl Hub for ControlHub {
     async fn health(&self) -> Result<HubHealth, HubError> {
         self.exclusively(0, |turn| {
             turn.read_if_old()?;
-            Ok(HubHealth { identity: turn.identity, peers: turn.table.len() })
+            Ok(HubHealth {
+                identity: turn.identity,
+                peers: turn.table.len(),
+            })
         })
         .await
     }
@@ -191,14 +225,26 @@ impl Turn<'_> {
             return Ok(());
         }
         self.read()?;
-        let left: Vec<_> = keys.iter().filter(|key| self.table.peers().contains_key(key)).copied().collect();
-        if left.is_empty() { Ok(()) } else { Err(HubError::NotApplied { keys: left }) }
+        let left: Vec<_> = keys
+            .iter()
+            .filter(|key| self.table.peers().contains_key(key))
+            .copied()
+            .collect();
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(HubError::NotApplied { keys: left })
+        }
     }
 
     /// Makes sure that what is known is of this interface and fresh.
     fn read_if_old(&mut self) -> Result<(), HubError> {
         let incarnation = self.device.incarnation().map_err(HubError::unavailable)?;
-        if self.table.is_of(incarnation, self.now, FRESH) { Ok(()) } else { self.read() }
+        if self.table.is_of(incarnation, self.now, FRESH) {
+            Ok(())
+        } else {
+            self.read()
+        }
     }
 
     /// Reads everything, and checks that it is the right hub.
@@ -207,7 +253,9 @@ impl Turn<'_> {
         let incarnation = self.device.incarnation().map_err(HubError::unavailable)?;
         let reading = self.device.read().map_err(HubError::unavailable)?;
         if self.device.incarnation().map_err(HubError::unavailable)? != incarnation {
-            return Err(HubError::unavailable("the interface was replaced while it was being read"));
+            return Err(HubError::unavailable(
+                "the interface was replaced while it was being read",
+            ));
         }
         let expected = self.identity;
         match reading.public_key.map(WireguardKey::from_bytes) {
@@ -221,6 +269,9 @@ impl Turn<'_> {
 
     fn change(&mut self, changes: &[Change]) -> Result<(), HubError> {
         // A change that fails may be half done.
-        self.device.change(changes).inspect_err(|_| self.table.forget()).map_err(HubError::unavailable)
+        self.device
+            .change(changes)
+            .inspect_err(|_| self.table.forget())
+            .map_err(HubError::unavailable)
     }
 }

@@ -150,10 +150,19 @@ impl HubError {
     pub(crate) fn duplicate(&self) -> Self {
         match self {
             Self::Unavailable { source } => Self::unavailable(chain(source.as_ref())),
-            Self::WrongIdentity { expected, found } => Self::WrongIdentity { expected: *expected, found: *found },
+            Self::WrongIdentity { expected, found } => Self::WrongIdentity {
+                expected: *expected,
+                found: *found,
+            },
             Self::NotApplied { keys } => Self::NotApplied { keys: keys.clone() },
-            Self::AddressTaken { address, holder } => Self::AddressTaken { address: *address, holder: *holder },
-            Self::InvalidPeer { key, fault } => Self::InvalidPeer { key: *key, fault: *fault },
+            Self::AddressTaken { address, holder } => Self::AddressTaken {
+                address: *address,
+                holder: *holder,
+            },
+            Self::InvalidPeer { key, fault } => Self::InvalidPeer {
+                key: *key,
+                fault: *fault,
+            },
         }
     }
 }

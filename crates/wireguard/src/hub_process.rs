@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use crate::batching::BatchingHub;
 use crate::control::ControlHub;
 use crate::hub::{Hub, HubError, HubHealth, PeerConfig, PeerStatus, chain};
-use crate::interface::{Interface, InterfaceError, InterfaceOptions, KeyFileError, private_key};
+use crate::interface::{Fault, Interface, InterfaceError, InterfaceOptions, KeyFileError, private_key};
 use crate::socket::{Callers, HubSocket};
 
 /// How often the interface and the rules are looked at.
@@ -58,10 +58,15 @@ pub enum HubProcessError {
 
 /// Brings the interface up, and answers on the socket until the process drains.
 pub async fn run(options: HubOptions, shutdown: &Shutdown) -> Result<(), HubProcessError> {
-    let callers = Callers { uids: options.caller_uids.clone(), network: options.interface.rules.network };
+    let callers = Callers {
+        uids: options.caller_uids.clone(),
+        network: options.interface.rules.network,
+    };
     let key = private_key(&options.private_key_file)?;
     let (hub, keeper) = start(options.interface, key, shutdown).await?;
-    let socket = HubSocket::bind(&options.socket, options.socket_gid).await.map_err(HubProcessError::Socket)?;
+    let socket = HubSocket::bind(&options.socket, options.socket_gid)
+        .await
+        .map_err(HubProcessError::Socket)?;
     socket.serve(Arc::new(hub), callers, shutdown);
     info!(socket = %options.socket.display(), "The hub answers on `{}`", options.socket.display());
     keeper.run(shutdown.token()).await;
@@ -77,10 +82,21 @@ async fn start(
     interface.ensure().await?;
     let (condition, up) = watch::channel(Ok(()));
     let attention = Arc::new(Notify::new());
-    let hub = KeptHub { control: interface.hub(), up, attention: Arc::clone(&attention) };
+    let hub = KeptHub {
+        control: interface.hub(),
+        up,
+        attention: Arc::clone(&attention),
+    };
     let (hub, writer) = BatchingHub::new(Arc::new(hub));
     shutdown.spawn(writer.run(shutdown.token()));
-    Ok((hub, Keeper { interface, condition, attention }))
+    Ok((
+        hub,
+        Keeper {
+            interface,
+            condition,
+            attention,
+        },
+    ))
 }
 
 /// The one who looks after the interface.
@@ -116,9 +132,7 @@ impl Keeper {
     async fn look_after_it(&mut self) -> Result<(), String> {
         match self.interface.ensure().await {
             Ok(repaired) => {
-                for fault in repaired {
-                    warn!(%fault, "Repaired the hub's interface: {fault}");
-                }
+                report(&repaired);
                 Ok(())
             }
             Err(failure) => {
@@ -126,6 +140,25 @@ impl Keeper {
                 error!(error = words, "The hub's interface is not up");
                 Err(words)
             }
+        }
+    }
+}
+
+/// Says what was wrong; loudly, if it was somebody's doing and not a daemon that had ended.
+fn report(repaired: &[Fault]) {
+    let is_new = repaired
+        .iter()
+        .any(|fault| matches!(fault, Fault::NoDaemon | Fault::NoInterface | Fault::Mute));
+    for fault in repaired {
+        let is_tampering = match fault {
+            Fault::Rules | Fault::Forwarding | Fault::NotWireguard => true,
+            Fault::Configuration | Fault::NotReady => !is_new,
+            Fault::NoDaemon | Fault::NoInterface | Fault::Mute => false,
+        };
+        if is_tampering {
+            error!(%fault, "Somebody has changed the hub's interface; repaired: {fault}");
+        } else {
+            warn!(%fault, "Repaired the hub's interface: {fault}");
         }
     }
 }
@@ -143,7 +176,10 @@ impl KeptHub {
             return Err(HubError::unavailable(format!("the interface is not up: {reason}")));
         }
         let answer = answer.await;
-        if matches!(answer, Err(HubError::Unavailable { .. } | HubError::WrongIdentity { .. })) {
+        if matches!(
+            answer,
+            Err(HubError::Unavailable { .. } | HubError::WrongIdentity { .. })
+        ) {
             self.attention.notify_one();
         }
         answer

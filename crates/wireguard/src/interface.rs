@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::domain::WireguardPrivateKey;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::control::{Backend, ControlHub, Incarnation};
 use crate::hub::HubError;
@@ -34,7 +34,10 @@ pub use tool::ToolError;
 const MOST_REPAIRS: usize = 16;
 
 /// Whether the kernel passes packets on from one interface to another. IPv6 may not be there at all.
-const FORWARDING: [&str; 2] = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
+const FORWARDING: [&str; 2] = [
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv6/conf/all/forwarding",
+];
 
 /// What is wrong with the interface, in the order in which it is put right: nothing passes before the
 /// rules are there.
@@ -140,7 +143,10 @@ impl Interface {
 
     /// Looks for what is wrong, and changes nothing.
     pub async fn verify(&mut self) -> Result<(), Fault> {
-        if FORWARDING.iter().any(|path| fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")) {
+        if FORWARDING
+            .iter()
+            .any(|path| fs::read_to_string(path).is_ok_and(|text| text.trim() != "0"))
+        {
             return Err(Fault::Forwarding);
         }
         if !self.firewall.is_loaded().await {
@@ -161,7 +167,11 @@ impl Interface {
             }
             self.configured = incarnation;
         }
-        if link.is_ready(self.options.rules.network) { Ok(()) } else { Err(Fault::NotReady) }
+        if link.is_ready(self.options.rules.network) {
+            Ok(())
+        } else {
+            Err(Fault::NotReady)
+        }
     }
 
     /// Puts right what is wrong, and returns what it was.
@@ -174,15 +184,22 @@ impl Interface {
             self.repair(fault).await?;
             repaired.push(fault);
         }
+        // It was down, and has its peers but no sessions. A new one gets its peers from the reconciler.
+        if repaired.contains(&Fault::NotReady)
+            && let Err(failure) = self.control.call_peers().await
+        {
+            warn!(error = %failure, "The peers of the hub's interface were not called");
+        }
         Ok(repaired)
     }
 
     /// Waits until something happens that certainly needs a repair.
     pub async fn broken(&mut self) {
-        match &mut self.daemon {
-            Some(daemon) => drop(daemon.ended().await),
-            None => std::future::pending().await,
-        }
+        let Some(daemon) = &mut self.daemon else {
+            return std::future::pending().await;
+        };
+        drop(daemon.ended().await);
+        self.daemon = None; // said once
     }
 
     async fn repair(&mut self, fault: Fault) -> Result<(), InterfaceError> {
@@ -231,7 +248,9 @@ impl Interface {
         if Link::find(name).await?.is_some() {
             Link::delete(name).await?;
         }
-        let daemon = Daemon::start(&self.options.daemon, name).await.map_err(InterfaceError::Daemon)?;
+        let daemon = Daemon::start(&self.options.daemon, name)
+            .await
+            .map_err(InterfaceError::Daemon)?;
         self.daemon = Some(daemon);
         Ok(())
     }

@@ -11,7 +11,12 @@ impl CheckedKeys {
     pub(crate) fn check(&mut self, keys: impl Iterator<Item = [u8; 32]>) -> Vec<Option<WireguardKey>> {
         let mut remembered = HashMap::with_capacity(self.0.len());
         let mut check = |key| {
-            let known = || self.0.get(&key).copied().unwrap_or_else(|| WireguardKey::from_bytes(key).ok());
+            let known = || {
+                self.0
+                    .get(&key)
+                    .copied()
+                    .unwrap_or_else(|| WireguardKey::from_bytes(key).ok())
+            };
             *remembered.entry(key).or_insert_with(known)
         };
         let checked = keys.map(&mut check).collect();

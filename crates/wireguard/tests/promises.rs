@@ -22,9 +22,18 @@ async fn a_hub_behind_a_queue_and_a_socket_keeps_every_promise() {
     shutdown.spawn(writer.run(shutdown.token()));
     let uids = [rustix::process::getuid().as_raw()].into();
     let socket = HubSocket::bind(&path, None).await.unwrap();
-    socket.serve(Arc::new(hub), Callers { uids, network: network() }, &shutdown);
+    socket.serve(
+        Arc::new(hub),
+        Callers {
+            uids,
+            network: network(),
+        },
+        &shutdown,
+    );
 
-    keeps_its_promises(&SocketHub::new(&path, network()), network()).await.unwrap();
+    keeps_its_promises(&SocketHub::new(&path, network()), network())
+        .await
+        .unwrap();
 }
 
 async fn embedded_hub() -> EmbeddedHub {

@@ -43,7 +43,10 @@ async fn a_hub_that_comes_back_is_spoken_to_again() {
 
     assert!(stage.shutdown.finish(Duration::from_secs(5)).await);
     let away = client.identity().await;
-    let hub = StaticHub { key, ..StaticHub::default() };
+    let hub = StaticHub {
+        key,
+        ..StaticHub::default()
+    };
     let _back = Stage::start_in(hub, stage.folder, own_uid()).await;
 
     assert!(matches!(away, Err(HubError::Unavailable { .. })), "{away:?}");
@@ -65,19 +68,33 @@ async fn an_address_that_no_device_may_have_does_not_reach_the_hub() {
     let stage = Stage::start(StaticHub::default()).await;
     let key = WireguardPrivateKey::generate().public_key();
     for address in ["10.8.0.1", "192.168.1.1", "0.0.0.0"] {
-        let answer = stage.say(&format!(r#"{{"ensure":[{{"key":"{key}","address":"{address}"}}]}}"#)).await;
+        let answer = stage
+            .say(&format!(r#"{{"ensure":[{{"key":"{key}","address":"{address}"}}]}}"#))
+            .await;
         assert!(answer.contains("not one of a device"), "{answer}");
     }
-    let answer = stage.say(&format!(r#"{{"ensure":[{{"key":"{key}","address":"10.8.0.2"}}]}}"#)).await;
+    let answer = stage
+        .say(&format!(r#"{{"ensure":[{{"key":"{key}","address":"10.8.0.2"}}]}}"#))
+        .await;
     assert_eq!(answer, r#""done""#);
 }
 
 #[tokio::test]
 async fn nonsense_is_answered_and_not_believed() {
     let stage = Stage::start(StaticHub::default()).await;
-    for question in ["", "{", "null", r#""stop""#, r#"{"ensure":[{"key":"AAAA","address":"10.8.0.2"}]}"#, "\u{7f}\0"] {
+    for question in [
+        "",
+        "{",
+        "null",
+        r#""stop""#,
+        r#"{"ensure":[{"key":"AAAA","address":"10.8.0.2"}]}"#,
+        "\u{7f}\0",
+    ] {
         let answer = stage.say(question).await;
-        assert!(answer.starts_with(r#"{"failed":{"unavailable":"#), "{question:?}: {answer}");
+        assert!(
+            answer.starts_with(r#"{"failed":{"unavailable":"#),
+            "{question:?}: {answer}"
+        );
     }
 }
 
@@ -114,22 +131,37 @@ async fn every_failure_arrives_as_what_it_was() {
     let key = || WireguardPrivateKey::generate().public_key();
     let address = network().device_address(Ipv4Addr::new(10, 8, 0, 9)).unwrap();
     let failures: [fn(WireguardKey, common::domain::VpnAddress) -> HubError; 5] = [
-        |expected, _| HubError::WrongIdentity { expected, found: expected },
+        |expected, _| HubError::WrongIdentity {
+            expected,
+            found: expected,
+        },
         |key, _| HubError::NotApplied { keys: vec![key] },
         |holder, address| HubError::AddressTaken { address, holder },
-        |key, _| HubError::InvalidPeer { key, fault: PeerFault::OwnKey },
-        |_, _| HubError::Unavailable { source: "the interface is down".into() },
+        |key, _| HubError::InvalidPeer {
+            key,
+            fault: PeerFault::OwnKey,
+        },
+        |_, _| HubError::Unavailable {
+            source: "the interface is down".into(),
+        },
     ];
     for failure in failures {
         let key = key();
-        let stage = Stage::start(StaticHub { failure: Some((failure, key, address)), ..StaticHub::default() }).await;
+        let stage = Stage::start(StaticHub {
+            failure: Some((failure, key, address)),
+            ..StaticHub::default()
+        })
+        .await;
 
         let error = stage.client().remove_peers(&[key]).await.unwrap_err();
 
         let expected = failure(key, address);
         assert_eq!(error.to_string(), expected.to_string());
         assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&expected));
-        assert_eq!(error.source().map(ToString::to_string), expected.source().map(ToString::to_string));
+        assert_eq!(
+            error.source().map(ToString::to_string),
+            expected.source().map(ToString::to_string)
+        );
     }
 }
 
@@ -137,8 +169,16 @@ async fn every_failure_arrives_as_what_it_was() {
 async fn a_list_of_sixty_thousand_peers_arrives() {
     let network = VpnNetwork::new("10.8.0.0/16".parse().unwrap(), None).unwrap();
     let key = WireguardPrivateKey::generate().public_key();
-    let peers: Vec<_> = network.device_addresses().take(60_000).map(|address| busy_peer(key, address.ip())).collect();
-    let stage = Stage::start(StaticHub { peers, ..StaticHub::default() }).await;
+    let peers: Vec<_> = network
+        .device_addresses()
+        .take(60_000)
+        .map(|address| busy_peer(key, address.ip()))
+        .collect();
+    let stage = Stage::start(StaticHub {
+        peers,
+        ..StaticHub::default()
+    })
+    .await;
 
     let list = stage.client().peers().await.unwrap();
 
@@ -158,7 +198,11 @@ fn busy_peer(key: WireguardKey, address: Ipv4Addr) -> PeerStatus {
     }
 }
 
-type Failure = (fn(WireguardKey, common::domain::VpnAddress) -> HubError, WireguardKey, common::domain::VpnAddress);
+type Failure = (
+    fn(WireguardKey, common::domain::VpnAddress) -> HubError,
+    WireguardKey,
+    common::domain::VpnAddress,
+);
 
 /// A hub that does nothing, and has what it was told to have.
 struct StaticHub {
@@ -169,13 +213,18 @@ struct StaticHub {
 
 impl Default for StaticHub {
     fn default() -> Self {
-        Self { key: WireguardPrivateKey::generate().public_key(), peers: Vec::new(), failure: None }
+        Self {
+            key: WireguardPrivateKey::generate().public_key(),
+            peers: Vec::new(),
+            failure: None,
+        }
     }
 }
 
 impl StaticHub {
     fn result(&self) -> Result<(), HubError> {
-        self.failure.map_or(Ok(()), |(failure, key, address)| Err(failure(key, address)))
+        self.failure
+            .map_or(Ok(()), |(failure, key, address)| Err(failure(key, address)))
     }
 }
 
@@ -198,7 +247,10 @@ impl Hub for StaticHub {
     }
 
     async fn health(&self) -> Result<HubHealth, HubError> {
-        Ok(HubHealth { identity: self.key, peers: self.peers.len() })
+        Ok(HubHealth {
+            identity: self.key,
+            peers: self.peers.len(),
+        })
     }
 }
 
@@ -222,7 +274,14 @@ impl Stage {
         let path = folder.path().join("hub.sock");
         let shutdown = Shutdown::new();
         let socket = HubSocket::bind(&path, None).await.unwrap();
-        socket.serve(Arc::new(hub), Callers { uids, network: network() }, &shutdown);
+        socket.serve(
+            Arc::new(hub),
+            Callers {
+                uids,
+                network: network(),
+            },
+            &shutdown,
+        );
         Self { folder, path, shutdown }
     }
 

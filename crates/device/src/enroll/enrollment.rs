@@ -9,6 +9,7 @@ use wireguard::quick::WgQuickConfig;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
+use super::trust::ServerTrust;
 use crate::identity::{Identity, IdentityError};
 use crate::state::{StateDirectory, StateError};
 use crate::x509;
@@ -52,7 +53,23 @@ pub struct Enrollment {
     network: WgQuickConfig,
 }
 
+/// What the bridge answers to a renewal.
+#[derive(Deserialize)]
+struct Renewed {
+    device_id: DeviceId,
+    certificate: String,
+    certificate_chain: String,
+    ca_chain: String,
+    #[serde(with = "time::serde::rfc3339")]
+    not_after: Timestamp,
+    #[serde(with = "time::serde::rfc3339")]
+    server_time: Timestamp,
+}
+
 impl Enrollment {
+    /// The next certificate, until it was used: the whole of what then takes the place of the enrollment.
+    pub(crate) const NEXT_FILE: &str = "renewal.json";
+
     /// Checks an answer: the certificate is for our key and our name and leads to the root that came
     /// with it, and the tunnel configuration says nothing but how to reach the hub.
     pub fn check(json: &[u8], identity: &Identity) -> Result<Self, BadAnswer> {
@@ -88,10 +105,37 @@ impl Enrollment {
         }
     }
 
+    /// Loads what a renewal stored that was not completed. Blocks on the disk.
+    pub(crate) fn load_next(state: &StateDirectory, identity: &Identity) -> Result<Option<Self>, StateError> {
+        let json = state.read(Self::NEXT_FILE)?;
+        // Damaged, it is asked for again: the current certificate is still there.
+        Ok(json.and_then(|json| Self::check(json.as_bytes(), identity).ok()))
+    }
+
+    /// Checks the answer to a renewal as that to an enrollment: the certificate is another, the place is the same.
+    pub(crate) fn with_certificate(&self, json: &[u8], identity: &Identity) -> Result<Self, BadAnswer> {
+        let renewed: Renewed = serde_json::from_slice(json).map_err(|_| BadAnswer("it has not the expected form"))?;
+        let answer = Answer {
+            device_id: renewed.device_id,
+            certificate: renewed.certificate,
+            certificate_chain: renewed.certificate_chain,
+            ca_chain: renewed.ca_chain,
+            not_after: renewed.not_after,
+            server_time: renewed.server_time,
+            wireguard_ip: self.answer.wireguard_ip,
+            wireguard_config: self.answer.wireguard_config.clone(),
+        };
+        Self::check(answer.to_json().as_bytes(), identity)
+    }
+
+    /// Stores it beside the present one. Blocks on the disk.
+    pub(crate) fn store_next(&self, state: &StateDirectory) -> Result<(), StateError> {
+        state.write(Self::NEXT_FILE, &self.answer.to_json())
+    }
+
     /// Stores it for good, and writes the files for other programs. Blocks on the disk.
     pub fn store(&self, state: &StateDirectory, identity: &Identity) -> Result<(), StateError> {
-        let json = serde_json::to_string_pretty(&self.answer).expect("strings and numbers can be written as JSON");
-        state.write(ENROLLMENT_FILE, &json)?;
+        state.write(ENROLLMENT_FILE, &self.answer.to_json())?;
         self.write_copies(state, identity)
     }
 
@@ -131,9 +175,34 @@ impl Enrollment {
         &self.answer.certificate
     }
 
+    /// Returns the certificate with its intermediates, PEM.
+    pub fn certificate_chain_pem(&self) -> &str {
+        &self.answer.certificate_chain
+    }
+
+    /// Returns what proves that a server is the bridge: the root that the enrollment was believed for.
+    pub(crate) fn server_trust(&self) -> ServerTrust {
+        let root = self.answer.ca_chain.rfind("-----BEGIN CERTIFICATE-----");
+        let root = root.and_then(|start| self.answer.ca_chain.get(start..));
+        ServerTrust::Roots(root.unwrap_or_default().to_owned())
+    }
+
+    /// Returns when the certificate begins.
+    pub fn not_before(&self) -> Timestamp {
+        let leaf = x509::certificates(&self.answer.certificate).and_then(|mut leaf| leaf.pop());
+        let begin = leaf.and_then(|der| x509::parse(&der).map(|leaf| leaf.validity().not_before.to_datetime()));
+        begin.expect("the certificate was read before")
+    }
+
     /// Returns when the certificate ends.
     pub fn not_after(&self) -> Timestamp {
         self.answer.not_after
+    }
+}
+
+impl Answer {
+    fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("strings and numbers can be written as JSON")
     }
 }
 

@@ -7,6 +7,7 @@ use common::chassis::http_client::{self, HttpClientOptions, Trust};
 use common::domain::Digest;
 use reqwest::Client;
 use reqwest::redirect::Policy;
+use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::{EnrollError, MAX_BODY_BYTES};
@@ -63,8 +64,8 @@ pub fn parse_fingerprint(text: &str) -> Result<Digest, InvalidFingerprint> {
 }
 
 impl ServerTrust {
-    /// Builds a client that talks to this server and believes no other.
-    pub(super) async fn client(&self, url: &Url) -> Result<Client, EnrollError> {
+    /// Builds a client that talks to this server and believes no other; `identity` proves who we are.
+    pub(crate) async fn client(&self, url: &Url, identity: Option<SecretString>) -> Result<Client, EnrollError> {
         let trust = match (self, url.scheme()) {
             (Self::Loopback, "http") if is_loopback(url) => Trust::Only(Vec::new()),
             (Self::Roots(pem), "https") => Trust::Only(pem.clone().into_bytes()),
@@ -77,6 +78,7 @@ impl ServerTrust {
             connect_timeout: CONNECT,
             total_timeout: ANSWER,
             trust,
+            identity,
         };
         http_client::build(&options).map_err(|_| EnrollError::InvalidRoots)
     }
@@ -151,12 +153,12 @@ mod tests {
             ("ftp://127.0.0.1/", ServerTrust::Loopback),
         ];
         for (url, trust) in cases {
-            let error = trust.client(&url.parse().unwrap()).await.unwrap_err();
+            let error = trust.client(&url.parse().unwrap(), None).await.unwrap_err();
             assert!(matches!(error, EnrollError::InsecureUrl), "{url}: {error:?}");
         }
         for url in ["http://127.0.0.1:8000/", "http://[::1]:8000", "http://localhost"] {
             assert!(
-                ServerTrust::Loopback.client(&url.parse().unwrap()).await.is_ok(),
+                ServerTrust::Loopback.client(&url.parse().unwrap(), None).await.is_ok(),
                 "{url}"
             );
         }

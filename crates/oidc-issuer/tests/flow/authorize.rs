@@ -3,8 +3,7 @@ use std::time::Duration;
 use oidc_issuer::client::LoginError;
 use reqwest::StatusCode;
 use reqwest::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY,
-    RETRY_AFTER,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, RETRY_AFTER,
 };
 
 use crate::world::{PASSWORD, REDIRECT_URI, World, location, parameter};
@@ -16,18 +15,12 @@ async fn the_login_page_is_a_plain_form_that_nothing_can_be_added_to() {
     let page = world.get(world.login_page(&[])).await;
 
     assert_eq!(page.status(), StatusCode::OK);
-    let policy = page.headers()[CONTENT_SECURITY_POLICY]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let policy = page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
     assert!(
         policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
         "{policy}"
     );
-    assert!(
-        policy.contains("form-action 'self' http://127.0.0.1:8888;"),
-        "{policy}"
-    );
+    assert!(policy.contains("form-action 'self' http://127.0.0.1:8888;"), "{policy}");
     assert_eq!(page.headers()[CACHE_CONTROL], "no-store");
     assert_eq!(page.headers()[REFERRER_POLICY], "no-referrer");
     let html = page.text().await.unwrap();
@@ -42,10 +35,7 @@ async fn the_right_password_leads_back_with_code_state_and_issuer() {
     let world = World::start().await;
 
     let answer = world
-        .post(
-            world.login_page(&[]),
-            &[("username", "olga"), ("password", PASSWORD)],
-        )
+        .post(world.login_page(&[]), &[("username", "olga"), ("password", PASSWORD)])
         .await;
 
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
@@ -53,10 +43,7 @@ async fn the_right_password_leads_back_with_code_state_and_issuer() {
     assert!(back.as_str().starts_with(REDIRECT_URI), "{back}");
     assert!(parameter(&back, "code").is_some_and(|code| code.len() == 43));
     assert_eq!(parameter(&back, "state").as_deref(), Some("s1"));
-    assert_eq!(
-        parameter(&back, "iss").as_deref(),
-        Some(world.issuer.url().as_str())
-    );
+    assert_eq!(parameter(&back, "iss").as_deref(), Some(world.issuer.url().as_str()));
 }
 
 #[tokio::test]
@@ -64,16 +51,10 @@ async fn a_wrong_password_and_an_unknown_name_get_the_same_page() {
     let world = World::start().await;
 
     let wrong = world
-        .post(
-            world.login_page(&[]),
-            &[("username", "olga"), ("password", "guess")],
-        )
+        .post(world.login_page(&[]), &[("username", "olga"), ("password", "guess")])
         .await;
     let unknown = world
-        .post(
-            world.login_page(&[]),
-            &[("username", "nobody"), ("password", PASSWORD)],
-        )
+        .post(world.login_page(&[]), &[("username", "nobody"), ("password", PASSWORD)])
         .await;
 
     assert_eq!(
@@ -117,9 +98,7 @@ async fn a_request_of_nobody_we_know_ends_on_an_error_page_and_redirects_nowhere
         "javascript:alert(1)",
         "",
     ];
-    let mut pages: Vec<_> = near_misses
-        .map(|uri| world.login_page(&[("redirect_uri", uri)]))
-        .into();
+    let mut pages: Vec<_> = near_misses.map(|uri| world.login_page(&[("redirect_uri", uri)])).into();
     pages.push(world.login_page(&[("client_id", "<b>nobody</b>")]));
     pages.push(world.login_page(&[("state", "a"), ("state", "b")]));
     for page in pages {
@@ -150,22 +129,14 @@ async fn a_known_client_is_told_what_is_wrong_with_its_request() {
         ("nonce", &long, "invalid_request"),
         ("prompt", "none", "login_required"),
         ("request", "eyJ", "request_not_supported"),
-        (
-            "request_uri",
-            "http://evil.example/",
-            "request_uri_not_supported",
-        ),
+        ("request_uri", "http://evil.example/", "request_uri_not_supported"),
     ];
     for (name, value, error) in cases {
         let answer = world.get(world.login_page(&[(name, value)])).await;
 
         let back = location(&answer);
         assert!(back.as_str().starts_with(REDIRECT_URI), "{back}");
-        assert_eq!(
-            parameter(&back, "error").as_deref(),
-            Some(error),
-            "{name}={value}"
-        );
+        assert_eq!(parameter(&back, "error").as_deref(), Some(error), "{name}={value}");
         assert_eq!(parameter(&back, "state").as_deref(), Some("s1"));
     }
 }
@@ -175,13 +146,7 @@ async fn the_login_form_is_read_only_as_a_form_and_never_by_other_pages() {
     let world = World::start().await;
     let page = world.login_page(&[]);
 
-    let json = world
-        .http
-        .post(page.clone())
-        .json(&["olga"])
-        .send()
-        .await
-        .unwrap();
+    let json = world.http.post(page.clone()).json(&["olga"]).send().await.unwrap();
     assert_eq!(json.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
 
     let huge = "x".repeat(17 * 1024);
@@ -195,9 +160,5 @@ async fn the_login_form_is_read_only_as_a_form_and_never_by_other_pages() {
         .send()
         .await
         .unwrap();
-    assert!(
-        !from_page
-            .headers()
-            .contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
-    );
+    assert!(!from_page.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
 }

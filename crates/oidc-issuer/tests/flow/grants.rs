@@ -29,11 +29,7 @@ async fn a_code_buys_tokens_once_and_a_second_try_takes_them_back() {
         ("client_id", "terminal-ui"),
         ("refresh_token", refresh_token),
     ];
-    assert_refused(
-        world.post(world.endpoint("token"), &form).await,
-        "invalid_grant",
-    )
-    .await;
+    assert_refused(world.post(world.endpoint("token"), &form).await, "invalid_grant").await;
 }
 
 #[tokio::test]
@@ -68,19 +64,10 @@ async fn refresh_tokens_rotate_and_reuse_ends_the_session() {
         first.refresh_token.expose_secret(),
         second.refresh_token.expose_secret()
     );
-    assert_ne!(
-        first.access_token.expose_secret(),
-        second.access_token.expose_secret()
-    );
+    assert_ne!(first.access_token.expose_secret(), second.access_token.expose_secret());
 
-    assert!(matches!(
-        world.refresh(&first).await,
-        Err(LoginError::Refused)
-    ));
-    assert!(matches!(
-        world.refresh(&second).await,
-        Err(LoginError::Refused)
-    ));
+    assert!(matches!(world.refresh(&first).await, Err(LoginError::Refused)));
+    assert!(matches!(world.refresh(&second).await, Err(LoginError::Refused)));
 }
 
 #[tokio::test]
@@ -90,15 +77,9 @@ async fn a_disabled_person_has_no_session_and_gets_no_new_one() {
 
     world.issuer.disable_user("olga");
 
-    assert!(matches!(
-        world.refresh(&tokens).await,
-        Err(LoginError::Refused)
-    ));
+    assert!(matches!(world.refresh(&tokens).await, Err(LoginError::Refused)));
     let refused = world.log_in("olga", PASSWORD).await;
-    assert!(matches!(
-        refused,
-        Err(LoginError::WrongPassword(StatusCode::FORBIDDEN))
-    ));
+    assert!(matches!(refused, Err(LoginError::WrongPassword(StatusCode::FORBIDDEN))));
 }
 
 #[tokio::test]
@@ -113,10 +94,7 @@ async fn logging_out_by_refresh_token_ends_the_session() {
     let answer = world.post(world.endpoint("logout"), &form).await;
 
     assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-    assert!(matches!(
-        world.refresh(&tokens).await,
-        Err(LoginError::Refused)
-    ));
+    assert!(matches!(world.refresh(&tokens).await, Err(LoginError::Refused)));
 }
 
 #[tokio::test]
@@ -134,31 +112,19 @@ async fn logging_out_by_link_ends_the_session_and_leads_to_registered_addresses_
         link
     };
 
-    let by_access_token = world
-        .get(link(tokens.access_token.expose_secret(), REDIRECT_URI))
-        .await;
+    let by_access_token = world.get(link(tokens.access_token.expose_secret(), REDIRECT_URI)).await;
     assert_eq!(by_access_token.status(), StatusCode::BAD_REQUEST);
     let tokens = world.refresh(&tokens).await.unwrap();
 
     let elsewhere = world
-        .get(link(
-            tokens.id_token.expose_secret(),
-            "http://evil.example/",
-        ))
+        .get(link(tokens.id_token.expose_secret(), "http://evil.example/"))
         .await;
     assert_eq!(elsewhere.status(), StatusCode::BAD_REQUEST);
 
-    let back = location(
-        &world
-            .get(link(tokens.id_token.expose_secret(), REDIRECT_URI))
-            .await,
-    );
+    let back = location(&world.get(link(tokens.id_token.expose_secret(), REDIRECT_URI)).await);
     assert!(back.as_str().starts_with(REDIRECT_URI), "{back}");
     assert_eq!(parameter(&back, "state").as_deref(), Some("s2"));
-    assert!(matches!(
-        world.refresh(&tokens).await,
-        Err(LoginError::Refused)
-    ));
+    assert!(matches!(world.refresh(&tokens).await, Err(LoginError::Refused)));
 }
 
 #[tokio::test]
@@ -174,16 +140,10 @@ async fn tokens_go_to_the_pages_of_their_own_client_only() {
     let preflight = ask(Method::OPTIONS, WEB_ORIGIN).send().await.unwrap();
     assert_eq!(preflight.status(), StatusCode::NO_CONTENT);
     assert_eq!(preflight.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], WEB_ORIGIN);
-    for foreign in [
-        "http://evil.example",
-        "null",
-        "http://127.0.0.1:8888.evil.example",
-    ] {
+    for foreign in ["http://evil.example", "null", "http://127.0.0.1:8888.evil.example"] {
         let preflight = ask(Method::OPTIONS, foreign).send().await.unwrap();
         assert!(
-            !preflight
-                .headers()
-                .contains_key(ACCESS_CONTROL_ALLOW_ORIGIN),
+            !preflight.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN),
             "{foreign}"
         );
     }
@@ -200,19 +160,12 @@ async fn tokens_go_to_the_pages_of_their_own_client_only() {
         let refused = ask(Method::POST, foreign).form(&form).send().await.unwrap();
         assert_refused(refused, "invalid_client").await;
     }
-    let given = ask(Method::POST, WEB_ORIGIN)
-        .form(&form)
-        .send()
-        .await
-        .unwrap();
+    let given = ask(Method::POST, WEB_ORIGIN).form(&form).send().await.unwrap();
     assert_eq!(given.status(), StatusCode::OK);
     assert_eq!(given.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], WEB_ORIGIN);
 }
 
 async fn assert_refused(answer: Response, error: &str) {
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{error}");
-    assert_eq!(
-        answer.json::<Value>().await.unwrap(),
-        json!({"error": error})
-    );
+    assert_eq!(answer.json::<Value>().await.unwrap(), json!({"error": error}));
 }

@@ -1,9 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::chassis::token::{
-    JwksCache, JwksLocation, JwksSettings, RoleNames, TokenError, TokenRules, TokenVerifier,
-};
+use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, RoleNames, TokenError, TokenRules, TokenVerifier};
 use common::domain::{GroupName, Operator, Role};
 use oidc_issuer::client::Tokens;
 use reqwest::StatusCode;
@@ -26,11 +24,7 @@ async fn what_a_login_yields_is_what_the_services_believe() {
     );
     assert_eq!(operator.role, Role::Operator);
     assert_eq!(
-        operator
-            .groups
-            .iter()
-            .map(GroupName::as_str)
-            .collect::<Vec<_>>(),
+        operator.groups.iter().map(GroupName::as_str).collect::<Vec<_>>(),
         ["demo"]
     );
     let id_token = verifier.verify(tokens.id_token.expose_secret()).await;
@@ -54,10 +48,7 @@ async fn a_new_key_is_believed_at_once_and_a_retired_one_no_more() {
     world.issuer.retire_old_keys();
     assert!(keys.refresh().await);
     assert!(verify(&verifier, &new).await.is_ok());
-    assert_eq!(
-        verify(&verifier, &old).await,
-        Err(TokenError::Invalid("no such key"))
-    );
+    assert_eq!(verify(&verifier, &old).await, Err(TokenError::Invalid("no such key")));
 }
 
 #[tokio::test]
@@ -66,26 +57,16 @@ async fn the_discovery_document_names_endpoints_that_exist() {
     let base = world.issuer.url();
 
     let document: Value = world
-        .get(
-            format!("{base}/.well-known/openid-configuration")
-                .parse()
-                .unwrap(),
-        )
+        .get(format!("{base}/.well-known/openid-configuration").parse().unwrap())
         .await
         .json()
         .await
         .unwrap();
 
     assert_eq!(document["issuer"], json!(base.as_str()));
-    assert_eq!(
-        document["code_challenge_methods_supported"],
-        json!(["S256"])
-    );
+    assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
     let endpoint = |name: &str| document[name].as_str().unwrap().parse().unwrap();
-    assert_eq!(
-        world.get(endpoint("jwks_uri")).await.status(),
-        StatusCode::OK
-    );
+    assert_eq!(world.get(endpoint("jwks_uri")).await.status(), StatusCode::OK);
     assert_eq!(
         world.get(endpoint("authorization_endpoint")).await.status(),
         StatusCode::BAD_REQUEST
@@ -123,11 +104,7 @@ fn jwks_cache(world: &World) -> Arc<JwksCache> {
         },
         max_age: JwksSettings::DEFAULT_MAX_AGE,
     };
-    Arc::new(JwksCache::new(
-        settings,
-        world.http.clone(),
-        world.clock.clone(),
-    ))
+    Arc::new(JwksCache::new(settings, world.http.clone(), world.clock.clone()))
 }
 
 async fn verify(verifier: &TokenVerifier, tokens: &Tokens) -> Result<Operator, TokenError> {

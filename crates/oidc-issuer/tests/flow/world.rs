@@ -30,9 +30,7 @@ impl World {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer_url = format!("http://{}/realms/fleet", listener.local_addr().unwrap());
-        let clock = Arc::new(ManualClock::new(
-            Timestamp::from_unix_timestamp(1_800_000_000).unwrap(),
-        ));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_unix_timestamp(1_800_000_000).unwrap()));
         let issuer = Issuer::new(config(issuer_url.parse().unwrap()), clock.clone()).unwrap();
         let router = issuer.router();
         let mut server = JoinSet::new();
@@ -100,11 +98,7 @@ impl World {
         self.post(self.endpoint("token"), &form).await
     }
 
-    pub(crate) async fn log_in(
-        &self,
-        username: &str,
-        password: &str,
-    ) -> Result<Tokens, LoginError> {
+    pub(crate) async fn log_in(&self, username: &str, password: &str) -> Result<Tokens, LoginError> {
         let login = Login {
             issuer: self.issuer.url(),
             client_id: "terminal-ui",
@@ -116,22 +110,12 @@ impl World {
     }
 
     pub(crate) async fn refresh(&self, tokens: &Tokens) -> Result<Tokens, LoginError> {
-        client::refresh(
-            &self.http,
-            self.issuer.url(),
-            "terminal-ui",
-            &tokens.refresh_token,
-        )
-        .await
+        client::refresh(&self.http, self.issuer.url(), "terminal-ui", &tokens.refresh_token).await
     }
 }
 
 pub(crate) fn location(answer: &Response) -> Url {
-    answer.headers()[LOCATION]
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap()
+    answer.headers()[LOCATION].to_str().unwrap().parse().unwrap()
 }
 
 pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {

@@ -17,7 +17,10 @@ async fn what_comes_while_the_hub_is_busy_is_done_in_one_go() {
 
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     let sizes: Vec<_> = recorder.batches().iter().map(Vec::len).collect();
-    assert!(sizes.len() <= 2 && sizes.iter().sum::<usize>() == peers.len(), "{sizes:?}");
+    assert!(
+        sizes.len() <= 2 && sizes.iter().sum::<usize>() == peers.len(),
+        "{sizes:?}"
+    );
 }
 
 #[tokio::test]
@@ -41,7 +44,10 @@ async fn wishes_that_contradict_each_other_are_fulfilled_in_their_order() {
     let (hub, recorder) = start();
     recorder.gate.close_for_now();
     let (first, one) = (peer(2), peer(3));
-    let moved = PeerConfig { address: peer(4).address, ..one };
+    let moved = PeerConfig {
+        address: peer(4).address,
+        ..one
+    };
 
     let calls = async {
         tokio::join!(
@@ -53,7 +59,12 @@ async fn wishes_that_contradict_each_other_are_fulfilled_in_their_order() {
             hub.ensure_peers(std::slice::from_ref(&moved)),
         )
     };
-    tokio::join!(calls, async { recorder.gate.open_when_busy().await });
+    let (results, ()) = tokio::join!(calls, async { recorder.gate.open_when_busy().await });
+
+    assert!(
+        matches!(results, (Ok(()), Ok(()), Ok(()), Ok(()), Ok(()))),
+        "{results:?}"
+    );
 
     assert_eq!(recorder.batches(), [vec![first, one], vec![], vec![one], vec![moved]]);
 }
@@ -105,7 +116,10 @@ impl Gate {
 
 impl Recorder {
     fn new() -> Self {
-        Self { gate: Gate(Semaphore::new(1000)), batches: Mutex::default() }
+        Self {
+            gate: Gate(Semaphore::new(1000)),
+            batches: Mutex::default(),
+        }
     }
 
     fn batches(&self) -> Vec<Vec<PeerConfig>> {
@@ -123,7 +137,10 @@ impl Hub for Recorder {
         self.gate.pass().await;
         let bad = peers.iter().find(|other| other.address == peer(BAD).address);
         if let Some(bad) = bad {
-            return Err(HubError::AddressTaken { address: bad.address, holder: bad.key });
+            return Err(HubError::AddressTaken {
+                address: bad.address,
+                holder: bad.key,
+            });
         }
         let mut peers = peers.to_vec();
         peers.sort_by_key(|peer| peer.address);

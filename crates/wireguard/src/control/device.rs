@@ -26,7 +26,7 @@ pub(crate) trait ControlledDevice: Send + Sync {
     /// Makes changes, in order.
     fn change(&self, changes: &[Change]) -> io::Result<()>;
 
-    /// Gives it a key and a UDP port.
+    /// Gives it a key and a UDP port, and takes its peers: their sessions end with another key.
     fn configure(&self, key: &WireguardPrivateKey, port: u16) -> io::Result<()>;
 }
 
@@ -132,22 +132,28 @@ impl ControlledDevice for SystemDevice {
     }
 
     fn configure(&self, key: &WireguardPrivateKey, port: u16) -> io::Result<()> {
-        self.apply(DeviceUpdate::new().set_private_key(Key(*key.expose_bytes())).set_listen_port(port))
+        let update = DeviceUpdate::new().replace_peers();
+        self.apply(update.set_private_key(Key(*key.expose_bytes())).set_listen_port(port))
     }
 }
 
 /// Returns where a daemon listens: the folder that `wireguard-control` looks into.
 pub(crate) fn daemon_socket(interface: &str) -> PathBuf {
-    let folder = ["/var/run/wireguard", "/run/wireguard"].map(Path::new).into_iter().find(|folder| folder.exists());
-    folder.unwrap_or(Path::new("/var/run/wireguard")).join(format!("{interface}.sock"))
+    let folder = ["/var/run/wireguard", "/run/wireguard"]
+        .map(Path::new)
+        .into_iter()
+        .find(|folder| folder.exists());
+    folder
+        .unwrap_or(Path::new("/var/run/wireguard"))
+        .join(format!("{interface}.sock"))
 }
 
 fn builder(change: &Change) -> PeerConfigBuilder {
     let peer = |key: &[u8; 32]| PeerConfigBuilder::new(&Key(*key));
     match change {
-        Change::Put { key, address } => {
-            peer(key.as_bytes()).replace_allowed_ips().add_allowed_ip(IpAddr::V4(address.ip()), 32)
-        }
+        Change::Put { key, address } => peer(key.as_bytes())
+            .replace_allowed_ips()
+            .add_allowed_ip(IpAddr::V4(address.ip()), 32),
         // Switching keepalives on sends one at once, and that needs a handshake.
         Change::Call { key, endpoint } => peer(key.as_bytes())
             .set_endpoint(*endpoint)
@@ -161,7 +167,9 @@ fn raw_peer(peer: control::PeerInfo) -> RawPeer {
     let addresses = peer.config.allowed_ips.iter();
     RawPeer {
         key: peer.config.public_key.0,
-        allowed_addresses: addresses.filter_map(|allowed| IpNet::new(allowed.address, allowed.cidr).ok()).collect(),
+        allowed_addresses: addresses
+            .filter_map(|allowed| IpNet::new(allowed.address, allowed.cidr).ok())
+            .collect(),
         last_handshake: peer.stats.last_handshake_time.map(Timestamp::from),
         endpoint: peer.config.endpoint,
         received_bytes: peer.stats.rx_bytes,
@@ -180,7 +188,10 @@ pub(crate) fn merged(parts: impl Iterator<Item = RawPeer>) -> Vec<RawPeer> {
             continue;
         };
         let peer = &mut whole[*place];
-        let new = part.allowed_addresses.into_iter().filter(|address| !peer.allowed_addresses.contains(address));
+        let new = part
+            .allowed_addresses
+            .into_iter()
+            .filter(|address| !peer.allowed_addresses.contains(address));
         let new: Vec<_> = new.collect();
         peer.allowed_addresses.extend(new);
         peer.last_handshake = peer.last_handshake.max(part.last_handshake);

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::domain::WireguardKey;
@@ -33,7 +34,8 @@ impl Table {
 
     /// Whether it is about this interface and young enough.
     pub(crate) fn is_of(&self, incarnation: Incarnation, now: Instant, fresh: Duration) -> bool {
-        self.read.is_some_and(|(read, at)| read == incarnation && now.saturating_duration_since(at) < fresh)
+        self.read
+            .is_some_and(|(read, at)| read == incarnation && now.saturating_duration_since(at) < fresh)
     }
 
     /// Forgets everything but which keys are keys, and what is still to be read back.
@@ -57,7 +59,10 @@ impl Table {
         self.read = Some((incarnation, now));
         let lost = differing(&std::mem::take(&mut self.believed), &self.peers).len();
         if lost > 0 {
-            warn!(peers = lost, "{lost} peers that were added to the interface are not on it");
+            warn!(
+                peers = lost,
+                "{lost} peers that were added to the interface are not on it"
+            );
         }
     }
 
@@ -67,10 +72,17 @@ impl Table {
         let puts = differing.iter().flat_map(|peer| {
             let PeerConfig { key, address, endpoint } = *peer;
             let endpoint = endpoint.filter(|_| !self.peers.contains_key(&key));
-            let call = endpoint.map(|endpoint| [Change::Call { key, endpoint }, Change::LeaveAlone { key }]);
-            std::iter::once(Change::Put { key, address }).chain(call.into_iter().flatten())
+            std::iter::once(Change::Put { key, address }).chain(call(key, endpoint))
         });
         removals.chain(puts).collect()
+    }
+
+    /// Says what to do so that every peer is called where it was last seen.
+    pub(crate) fn calls(&self) -> Vec<Change> {
+        self.peers
+            .values()
+            .flat_map(|peer| call(peer.key, peer.endpoint))
+            .collect()
     }
 
     /// Takes changes as done until the next reading.
@@ -96,6 +108,12 @@ impl Table {
         self.peers.retain(|key, _| !gone.contains(key));
         self.believed.retain(|peer| !gone.contains(&peer.key));
     }
+}
+
+/// Calls a peer once, if it is known where.
+fn call(key: WireguardKey, endpoint: Option<SocketAddr>) -> impl Iterator<Item = Change> {
+    let calls = endpoint.map(|endpoint| [Change::Call { key, endpoint }, Change::LeaveAlone { key }]);
+    calls.into_iter().flatten()
 }
 
 fn status(key: WireguardKey, peer: RawPeer) -> PeerStatus {

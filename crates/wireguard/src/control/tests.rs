@@ -1,7 +1,6 @@
 //! The hub over an interface that is not there: it keeps peers as WireGuard does, and lies on demand.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::domain::{VpnNetwork, WireguardPrivateKey};
 use tokio::time::advance;
@@ -39,7 +38,10 @@ async fn an_interface_with_another_key_is_never_written_to() {
         hub.identity().await.map(drop),
         hub.peers().await.map(drop),
     ] {
-        assert!(matches!(result, Err(HubError::WrongIdentity { found: key, .. }) if key == found), "{result:?}");
+        assert!(
+            matches!(result, Err(HubError::WrongIdentity { found: key, .. }) if key == found),
+            "{result:?}"
+        );
     }
     assert_eq!(device.changes(), 0);
 }
@@ -116,16 +118,38 @@ async fn a_new_peer_is_called_once_where_it_was_last_seen_and_a_known_one_is_not
     let seen = peer(2).last_seen_at("192.0.2.7:4000".parse().ok());
 
     hub.ensure_peers(&[seen]).await.unwrap();
-    hub.ensure_peers(&[PeerConfig { address: address(3), ..seen }]).await.unwrap();
+    hub.ensure_peers(&[PeerConfig {
+        address: address(3),
+        ..seen
+    }])
+    .await
+    .unwrap();
 
     assert_eq!(device.calls(), [seen.key]);
+    assert_eq!(device.kept_alive(), 0);
+}
+
+#[tokio::test]
+async fn after_its_sessions_are_lost_a_hub_calls_whom_it_knows_where_to_find() {
+    let (hub, device) = start();
+    let seen = peer(2).last_seen_at("192.0.2.7:4000".parse().ok());
+    hub.ensure_peers(&[seen, peer(3)]).await.unwrap();
+
+    hub.call_peers().await.unwrap();
+
+    assert_eq!(device.calls(), [seen.key, seen.key]);
     assert_eq!(device.kept_alive(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_large_hub_is_read_at_most_once_a_second_and_lost_changes_are_found_then() {
     let (hub, device) = start();
-    let peers: Vec<_> = network().device_addresses().skip(10).take(SMALL + 1).map(peer_at).collect();
+    let peers: Vec<_> = network()
+        .device_addresses()
+        .skip(10)
+        .take(SMALL + 1)
+        .map(peer_at)
+        .collect();
     hub.ensure_peers(&peers).await.unwrap();
     let before = device.readings();
 
@@ -171,7 +195,10 @@ async fn an_interface_gets_its_key_back() {
 
 fn start() -> (ControlHub, Arc<Pretended>) {
     let device = Arc::new(Pretended::new());
-    (ControlHub::over(Arc::clone(&device) as Arc<dyn ControlledDevice>, device.identity()), device)
+    (
+        ControlHub::over(Arc::clone(&device) as Arc<dyn ControlledDevice>, device.identity()),
+        device,
+    )
 }
 
 fn network() -> VpnNetwork {

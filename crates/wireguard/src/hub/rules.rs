@@ -20,7 +20,10 @@ pub(crate) fn check(peers: &[PeerConfig], own: &WireguardKey, present: &Dump) ->
     let moving: HashSet<WireguardKey> = peers.iter().map(|peer| peer.key).collect();
     for status in present.values().filter(|status| !moving.contains(&status.key)) {
         if let Some(peer) = status.allowed_addresses.iter().find_map(|address| wanted.get(address)) {
-            return Err(HubError::AddressTaken { address: peer.address, holder: status.key });
+            return Err(HubError::AddressTaken {
+                address: peer.address,
+                holder: status.key,
+            });
         }
     }
     Ok(())
@@ -45,8 +48,11 @@ fn check_batch(peers: &[PeerConfig], own: &WireguardKey) -> Result<(), HubError>
 
 /// Picks the peers that are missing, or have another address.
 pub(crate) fn differing(peers: &[PeerConfig], present: &Dump) -> Vec<PeerConfig> {
-    let is_present =
-        |peer: &PeerConfig| present.get(&peer.key).is_some_and(|status| status.has_only(peer.address.ip()));
+    let is_present = |peer: &PeerConfig| {
+        present
+            .get(&peer.key)
+            .is_some_and(|status| status.has_only(peer.address.ip()))
+    };
     peers.iter().filter(|peer| !is_present(peer)).copied().collect()
 }
 
@@ -55,7 +61,9 @@ pub(crate) fn not_applied(differing: &[PeerConfig]) -> Result<(), HubError> {
     if differing.is_empty() {
         return Ok(());
     }
-    Err(HubError::NotApplied { keys: differing.iter().map(|peer| peer.key).collect() })
+    Err(HubError::NotApplied {
+        keys: differing.iter().map(|peer| peer.key).collect(),
+    })
 }
 
 fn host(address: VpnAddress) -> IpNet {

@@ -29,7 +29,10 @@ impl Daemon {
             Ok(()) | Err(_) => {}
         }
         let mut command = Command::new(program);
-        command.arg(interface.as_str()).env("WG_PROCESS_FOREGROUND", "1").env("LOG_LEVEL", "error");
+        command
+            .arg(interface.as_str())
+            .env("WG_PROCESS_FOREGROUND", "1")
+            .env("LOG_LEVEL", "error");
         command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         let mut daemon = Self(command.spawn()?);
         let answers = async {

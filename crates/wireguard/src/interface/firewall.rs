@@ -36,7 +36,13 @@ impl FirewallRules {
     /// a connection is asked for its user: packets of a socket that is already closed have none.
     pub fn render(&self) -> String {
         let [family, table] = TABLE;
-        let Self { interface, network, terminal_port, terminal_uid, .. } = self;
+        let Self {
+            interface,
+            network,
+            terminal_port,
+            terminal_uid,
+            ..
+        } = self;
         let (hub, devices) = (network.hub(), network.prefix());
         let (into_open_ports, out_of_open_ports) = self.open_port_rules();
         format!(

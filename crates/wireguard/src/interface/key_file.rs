@@ -44,12 +44,24 @@ fn read(path: &Path) -> Result<WireguardPrivateKey, KeyFileError> {
 }
 
 fn make(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let key = WireguardPrivateKey::generate();
     // Nobody else makes the same key, and so nobody else writes the same draft.
-    let name = u64::from_le_bytes(*key.public_key().as_bytes().first_chunk().expect("a key has more than 8 bytes"));
+    let name = u64::from_le_bytes(
+        *key.public_key()
+            .as_bytes()
+            .first_chunk()
+            .expect("a key has more than 8 bytes"),
+    );
     let draft = path.with_extension(format!("{name:016x}"));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&draft)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(&draft)?;
     file.set_permissions(Permissions::from_mode(MODE))?;
     writeln!(file, "{}", key.to_base64().expose_secret())?;
     file.sync_all()?;
@@ -89,7 +101,10 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(MODE)).unwrap();
         fs::write(&path, "not a key").unwrap();
         assert!(matches!(private_key(&path), Err(KeyFileError::Invalid)));
-        assert!(matches!(private_key(&folder.path().join("no/hub.key")), Err(KeyFileError::Unusable(_))));
+        assert!(matches!(
+            private_key(&folder.path().join("no/hub.key")),
+            Err(KeyFileError::Unusable(_))
+        ));
     }
 
     #[test]

@@ -37,14 +37,19 @@ impl Link {
     /// Looks for an interface in this network namespace.
     pub(super) async fn find(name: &InterfaceName) -> Result<Option<Self>, ToolError> {
         let text = run("ip", ["-json", "-details", "address", "show"], "").await?;
-        let wrong_words = |error: serde_json::Error| ToolError::Run { program: "ip", source: error.into() };
+        let wrong_words = |error: serde_json::Error| ToolError::Run {
+            program: "ip",
+            source: error.into(),
+        };
         let links: Vec<Self> = serde_json::from_str(&text).map_err(wrong_words)?;
         Ok(links.into_iter().find(|link| link.ifname == name.as_str()))
     }
 
     /// Makes an interface of the kernel's WireGuard; it is down.
     pub(super) async fn add(name: &InterfaceName) -> Result<(), ToolError> {
-        run("ip", ["link", "add", "dev", name.as_str(), "type", "wireguard"], "").await.map(drop)
+        run("ip", ["link", "add", "dev", name.as_str(), "type", "wireguard"], "")
+            .await
+            .map(drop)
     }
 
     /// Ends an interface; a daemon whose interface it was ends as well.
@@ -54,7 +59,9 @@ impl Link {
 
     /// Stops all traffic.
     pub(super) async fn take_down(name: &InterfaceName) -> Result<(), ToolError> {
-        run("ip", ["link", "set", "dev", name.as_str(), "down"], "").await.map(drop)
+        run("ip", ["link", "set", "dev", name.as_str(), "down"], "")
+            .await
+            .map(drop)
     }
 
     /// Whether it is the kernel's WireGuard.
@@ -74,13 +81,20 @@ impl Link {
     pub(super) async fn make_ready(&self, network: VpnNetwork) -> Result<(), ToolError> {
         let name = self.ifname.as_str();
         for Address { local, prefixlen } in self.foreign_addresses(network) {
-            run("ip", ["address", "delete", &format!("{local}/{prefixlen}"), "dev", name], "").await?;
+            run(
+                "ip",
+                ["address", "delete", &format!("{local}/{prefixlen}"), "dev", name],
+                "",
+            )
+            .await?;
         }
         if !self.has_hub_address(network) {
             let address = format!("{}/{}", network.hub(), network.prefix().prefix_len());
             run("ip", ["address", "add", &address, "dev", name], "").await?;
         }
-        run("ip", ["link", "set", "dev", name, "mtu", &MTU.to_string(), "up"], "").await.map(drop)
+        run("ip", ["link", "set", "dev", name, "mtu", &MTU.to_string(), "up"], "")
+            .await
+            .map(drop)
     }
 
     fn has_hub_address(&self, network: VpnNetwork) -> bool {
@@ -89,7 +103,9 @@ impl Link {
 
     /// Returns addresses that would swallow what is meant for a device. The firewall drops all IPv6.
     fn foreign_addresses(&self, network: VpnNetwork) -> impl Iterator<Item = &Address> {
-        self.addr_info.iter().filter(move |address| address.local.is_ipv4() && !address.is_hub(network))
+        self.addr_info
+            .iter()
+            .filter(move |address| address.local.is_ipv4() && !address.is_hub(network))
     }
 }
 
@@ -118,10 +134,16 @@ mod tests {
             ("1420", "1500"),
             ("10.8.0.1", "10.8.0.2"),
             (r#""prefixlen":24"#, r#""prefixlen":32"#),
-            (r#"{"family":"inet6","local":"fe80::1""#, r#"{"family":"inet","local":"10.8.0.9""#),
+            (
+                r#"{"family":"inet6","local":"fe80::1""#,
+                r#"{"family":"inet","local":"10.8.0.9""#,
+            ),
         ] {
             assert!(READY.contains(as_it_is), "{as_it_is}");
-            assert!(!link(&READY.replace(as_it_is, otherwise)).is_ready(network()), "{otherwise}");
+            assert!(
+                !link(&READY.replace(as_it_is, otherwise)).is_ready(network()),
+                "{otherwise}"
+            );
         }
     }
 

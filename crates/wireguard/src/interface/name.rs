@@ -44,7 +44,17 @@ mod tests {
 
     #[test]
     fn a_name_that_could_be_an_option_or_a_rule_is_refused() {
-        for text in ["", "-f", "wg 0", "wg0\"", "wg0;", "wg/0", "wg0\n", "sixteen-letters-", "0wg"] {
+        for text in [
+            "",
+            "-f",
+            "wg 0",
+            "wg0\"",
+            "wg0;",
+            "wg/0",
+            "wg0\n",
+            "sixteen-letters-",
+            "0wg",
+        ] {
             assert_eq!(text.parse::<InterfaceName>(), Err(InvalidInterfaceName), "{text:?}");
         }
         assert_eq!("wg-hub_0".parse::<InterfaceName>().unwrap().as_str(), "wg-hub_0");

@@ -47,19 +47,30 @@ pub(super) async fn run(
 ) -> Result<String, ToolError> {
     let failed = |source| ToolError::Run { program, source };
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let mut child = command.spawn().map_err(failed)?;
     let mut stdin = child.stdin.take().expect("the standard input is a pipe");
     let talk = async {
-        stdin.write_all(input.as_bytes()).await?;
+        let written = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
-        child.wait_with_output().await
+        (written, child.wait_with_output().await)
     };
-    let output = timeout(DEADLINE, talk).await.map_err(|_| ToolError::Slow { program })?.map_err(failed)?;
+    let (written, output) = timeout(DEADLINE, talk).await.map_err(|_| ToolError::Slow { program })?;
+    let output = output.map_err(failed)?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(ToolError::Refused { program, status: output.status, words });
+        return Err(ToolError::Refused {
+            program,
+            status: output.status,
+            words,
+        });
     }
+    written.map_err(failed)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -71,7 +82,10 @@ mod tests {
     async fn a_commands_answer_and_its_refusal_are_told_apart() {
         assert_eq!(run("cat", ["-"], "hello").await.unwrap(), "hello");
         let refused = run("ls", ["/no such folder"], "").await.unwrap_err();
-        assert!(matches!(&refused, ToolError::Refused { words, .. } if words.contains("no such folder")), "{refused:?}");
+        assert!(
+            matches!(&refused, ToolError::Refused { words, .. } if words.contains("no such folder")),
+            "{refused:?}"
+        );
         let missing = run("no-such-program", [""; 0], "").await.unwrap_err();
         assert!(matches!(missing, ToolError::Run { .. }), "{missing:?}");
     }
@@ -79,6 +93,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_command_that_hangs_is_given_up() {
         let result = run("sleep", ["1000"], "").await;
-        assert!(matches!(result, Err(ToolError::Slow { program: "sleep" })), "{result:?}");
+        assert!(
+            matches!(result, Err(ToolError::Slow { program: "sleep" })),
+            "{result:?}"
+        );
     }
 }

@@ -56,11 +56,24 @@ pub(super) struct Status {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Failure {
-    Unavailable { reason: String },
-    WrongIdentity { expected: WireguardKey, found: WireguardKey },
-    NotApplied { keys: Vec<WireguardKey> },
-    AddressTaken { address: Ipv4Addr, holder: WireguardKey },
-    InvalidPeer { key: WireguardKey, fault: PeerFault },
+    Unavailable {
+        reason: String,
+    },
+    WrongIdentity {
+        expected: WireguardKey,
+        found: WireguardKey,
+    },
+    NotApplied {
+        keys: Vec<WireguardKey>,
+    },
+    AddressTaken {
+        address: Ipv4Addr,
+        holder: WireguardKey,
+    },
+    InvalidPeer {
+        key: WireguardKey,
+        fault: PeerFault,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -84,7 +97,11 @@ impl From<RawKey> for String {
 
 impl From<&PeerConfig> for Peer {
     fn from(peer: &PeerConfig) -> Self {
-        Self { key: peer.key, address: peer.address.ip(), endpoint: peer.endpoint }
+        Self {
+            key: peer.key,
+            address: peer.address.ip(),
+            endpoint: peer.endpoint,
+        }
     }
 }
 
@@ -101,7 +118,11 @@ impl From<&PeerStatus> for Status {
         let since_1970 = |at: Timestamp| u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         Self {
             key: RawKey(*status.key.as_bytes()),
-            allowed: status.allowed_addresses.iter().map(|net| (net.addr(), net.prefix_len())).collect(),
+            allowed: status
+                .allowed_addresses
+                .iter()
+                .map(|net| (net.addr(), net.prefix_len()))
+                .collect(),
             handshake_ms: status.last_handshake.map(since_1970),
             endpoint: status.endpoint,
             received: status.received_bytes,
@@ -113,11 +134,17 @@ impl From<&PeerStatus> for Status {
 /// Turns a list as it was sent into one of peers; nothing if it cannot come from a hub.
 pub(super) fn peers(list: Vec<Status>, keys: &mut CheckedKeys) -> Option<Vec<PeerStatus>> {
     let checked = keys.check(list.iter().map(|status| status.key.0));
-    list.into_iter().zip(checked).map(|(status, key)| peer(status, key?)).collect()
+    list.into_iter()
+        .zip(checked)
+        .map(|(status, key)| peer(status, key?))
+        .collect()
 }
 
 fn peer(status: Status, key: WireguardKey) -> Option<PeerStatus> {
-    let allowed = status.allowed.into_iter().map(|(address, length)| IpNet::new(address, length).ok());
+    let allowed = status
+        .allowed
+        .into_iter()
+        .map(|(address, length)| IpNet::new(address, length).ok());
     let at = |since_1970| Timestamp::UNIX_EPOCH.checked_add(Duration::from_millis(since_1970).try_into().ok()?);
     let last_handshake = match status.handshake_ms {
         Some(since_1970) => Some(at(since_1970)?),
@@ -135,17 +162,25 @@ fn peer(status: Status, key: WireguardKey) -> Option<PeerStatus> {
 
 impl From<HubHealth> for Answer {
     fn from(health: HubHealth) -> Self {
-        Self::Health { identity: health.identity, peers: health.peers }
+        Self::Health {
+            identity: health.identity,
+            peers: health.peers,
+        }
     }
 }
 
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
         match error {
-            HubError::Unavailable { source } => Self::Unavailable { reason: chain(source.as_ref()) },
+            HubError::Unavailable { source } => Self::Unavailable {
+                reason: chain(source.as_ref()),
+            },
             HubError::WrongIdentity { expected, found } => Self::WrongIdentity { expected, found },
             HubError::NotApplied { keys } => Self::NotApplied { keys },
-            HubError::AddressTaken { address, holder } => Self::AddressTaken { address: address.ip(), holder },
+            HubError::AddressTaken { address, holder } => Self::AddressTaken {
+                address: address.ip(),
+                holder,
+            },
             HubError::InvalidPeer { key, fault } => Self::InvalidPeer { key, fault },
         }
     }

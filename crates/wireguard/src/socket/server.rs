@@ -114,7 +114,10 @@ async fn answer(mut stream: UnixStream, hub: &dyn Hub, callers: &Callers) -> io:
     // A question may have 100,000 keys, and checking one takes as long as a handshake.
     let understand = move || understand(&question, network);
     let answer = match tokio::task::spawn_blocking(understand).await? {
-        Ok(call) => call.make(hub).await.unwrap_or_else(|error| Answer::Failed(Failure::from(error))),
+        Ok(call) => call
+            .make(hub)
+            .await
+            .unwrap_or_else(|error| Answer::Failed(Failure::from(error))),
         Err(error) => Answer::Failed(Failure::from(error)),
     };
     let answer = tokio::task::spawn_blocking(move || serde_json::to_vec(&answer)).await??;

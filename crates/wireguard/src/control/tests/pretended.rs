@@ -55,8 +55,16 @@ impl Pretended {
     pub(super) fn new() -> Self {
         let private_key = Arc::new(WireguardPrivateKey::generate());
         let public_key = Some(*private_key.public_key().as_bytes());
-        let state = Mutex::new(State { public_key, ..State::default() });
-        Self { private_key, state, at_once: AtomicUsize::new(0), most_at_once: AtomicUsize::new(0) }
+        let state = Mutex::new(State {
+            public_key,
+            ..State::default()
+        });
+        Self {
+            private_key,
+            state,
+            at_once: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+        }
     }
 
     pub(super) fn identity(&self) -> WireguardKey {
@@ -137,7 +145,8 @@ impl ControlledDevice for Pretended {
     }
 
     fn read(&self) -> io::Result<Reading> {
-        self.most_at_once.fetch_max(self.at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        self.most_at_once
+            .fetch_max(self.at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let hang = self.state().hang.take();
         if let Some(hang) = hang {
             hang.recv().unwrap_err();
@@ -147,8 +156,16 @@ impl ControlledDevice for Pretended {
         state.readings += 1;
         let (public_key, listen_port) = (state.public_key, Some(state.listen_port));
         let split = state.lie == Some(Lie::SplitPeers);
-        let peers = state.peers.iter().flat_map(|(key, peer)| raw(*key, peer, split)).collect();
-        Ok(Reading { public_key, listen_port, peers })
+        let peers = state
+            .peers
+            .iter()
+            .flat_map(|(key, peer)| raw(*key, peer, split))
+            .collect();
+        Ok(Reading {
+            public_key,
+            listen_port,
+            peers,
+        })
     }
 
     fn change(&self, changes: &[Change]) -> io::Result<()> {
@@ -162,13 +179,18 @@ impl ControlledDevice for Pretended {
         for change in &changes[..done] {
             state.change(change);
         }
-        if state.lie == Some(Lie::FailHalfWay) { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(()) }
+        if state.lie == Some(Lie::FailHalfWay) {
+            Err(io::ErrorKind::InvalidInput.into())
+        } else {
+            Ok(())
+        }
     }
 
     fn configure(&self, key: &WireguardPrivateKey, port: u16) -> io::Result<()> {
         let mut state = self.state();
         state.public_key = Some(*key.public_key().as_bytes());
         state.listen_port = port;
+        state.peers.clear();
         Ok(())
     }
 }
@@ -209,6 +231,15 @@ fn raw(key: [u8; 32], peer: &Peer, split: bool) -> Vec<RawPeer> {
     if !split {
         return vec![whole];
     }
-    let rest = RawPeer { endpoint: None, ..whole.clone() };
-    vec![RawPeer { allowed_addresses: Vec::new(), ..whole }, rest]
+    let rest = RawPeer {
+        endpoint: None,
+        ..whole.clone()
+    };
+    vec![
+        RawPeer {
+            allowed_addresses: Vec::new(),
+            ..whole
+        },
+        rest,
+    ]
 }

@@ -1,0 +1,148 @@
+//! The next certificate: asked for with the current one, proven by its first use, and only then the current one.
+//!
+//! The device keeps its key, so that one file decides which certificate it has, also after a power cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::chassis::http_client;
+use common::domain::{Clock, SystemClock, Timestamp};
+use reqwest::{Client, StatusCode};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::enroll::{self, EnrollError, Enrollment};
+use crate::identity::{Identity, IdentityError};
+use crate::state::{StateDirectory, StateError};
+
+/// How long to wait after a try that failed, the first time; twice as long each further time.
+const RETRY: Duration = Duration::from_mins(1);
+/// At most so long.
+const LONGEST_RETRY: Duration = Duration::from_hours(1);
+/// How often the clock is looked at; a device may sleep, and its clock may jump.
+const LOOK: Duration = Duration::from_mins(10);
+
+/// Why a certificate is not renewed. Each variant is the caller's reaction.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// The bridge, as with an enrollment: try again later, or ask the operator.
+    #[error(transparent)]
+    Bridge(#[from] EnrollError),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What is stored is damaged.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// Renews one device's certificate.
+#[derive(Debug)]
+pub struct Renewer {
+    url: Url,
+    state: Arc<StateDirectory>,
+    identity: Arc<Identity>,
+}
+
+impl Renewer {
+    /// Prepares renewal at the bridge of this address.
+    pub fn new(url: Url, state: Arc<StateDirectory>, identity: Arc<Identity>) -> Self {
+        Self { url, state, identity }
+    }
+
+    /// Renews now: asks for the next certificate unless that was done before, uses it once, and stores it.
+    pub async fn renew(&self, current: &Enrollment) -> Result<Enrollment, RenewError> {
+        let next = if let Some(next) = Enrollment::load_next(&self.state, &self.identity)? {
+            next
+        } else {
+            let next = self.ask(current).await?;
+            next.store_next(&self.state)?;
+            next
+        };
+        self.check_in(&next).await?;
+        next.store(&self.state, &self.identity)?;
+        self.state.remove(Enrollment::NEXT_FILE)?;
+        tracing::info!(device.id = %self.identity.id(), "Renewed the certificate");
+        Ok(next)
+    }
+
+    /// Shows the bridge that the device holds a certificate.
+    pub async fn check_in(&self, enrollment: &Enrollment) -> Result<(), RenewError> {
+        let url = self.route("checkin")?;
+        let client = self.client(enrollment).await?;
+        let response = client.post(url).send().await.map_err(EnrollError::unavailable)?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            _ => Err(enroll::refused(response).await.into()),
+        }
+    }
+
+    /// Renews whenever two thirds of the certificate's life are over, until `stop`.
+    pub async fn keep_fresh(self, mut enrollment: Arc<Enrollment>, stop: CancellationToken) {
+        let mut due = due_at(&enrollment, self.jitter());
+        let mut retry = RETRY;
+        loop {
+            let now = SystemClock.now();
+            let pause = if now < due {
+                Duration::try_from(due - now).unwrap_or(LOOK).min(LOOK)
+            } else {
+                match self.renew(&enrollment).await {
+                    Ok(next) => {
+                        enrollment = Arc::new(next);
+                        due = due_at(&enrollment, self.jitter());
+                        retry = RETRY;
+                        continue;
+                    }
+                    Err(error) => {
+                        let error = common::chassis::problem::error_chain(&error);
+                        tracing::warn!(error, "The certificate is not renewed yet");
+                        retry = (retry * 2).min(LONGEST_RETRY);
+                        retry
+                    }
+                }
+            };
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn ask(&self, current: &Enrollment) -> Result<Enrollment, RenewError> {
+        let (url, client) = (self.route("renew")?, self.client(current).await?);
+        let request = client.post(url).json(&json!({ "csr": self.identity.csr_pem() }));
+        let response = request.send().await.map_err(EnrollError::unavailable)?;
+        match response.status() {
+            StatusCode::OK | StatusCode::CREATED => {}
+            StatusCode::ACCEPTED => return Err(EnrollError::Pending.into()),
+            _ => return Err(enroll::refused(response).await.into()),
+        }
+        let body = http_client::read_limited(response, enroll::MAX_BODY_BYTES)
+            .await
+            .map_err(EnrollError::unavailable)?;
+        let next = current.with_certificate(&body, &self.identity);
+        Ok(next.map_err(EnrollError::from)?)
+    }
+
+    async fn client(&self, enrollment: &Enrollment) -> Result<Client, EnrollError> {
+        let identity = self.identity.with_chain(enrollment.certificate_chain_pem());
+        enrollment.server_trust().client(&self.url, Some(identity)).await
+    }
+
+    fn route(&self, operation: &str) -> Result<Url, EnrollError> {
+        enroll::route(&self.url, &["devices", self.identity.id().as_str(), operation])
+    }
+
+    /// A number between 0 and 1 that is this device's: a fleet that enrolled in one minute does not renew in one.
+    fn jitter(&self) -> f64 {
+        let digest = common::domain::Digest::of(self.identity.id().as_str().as_bytes());
+        f64::from(digest.0[0]) / 255.0
+    }
+}
+
+/// When to renew: at two thirds of the certificate's life, or up to a twentieth of it earlier.
+fn due_at(enrollment: &Enrollment, jitter: f64) -> Timestamp {
+    let (begin, end) = (enrollment.not_before(), enrollment.not_after());
+    let share = 2.0 / 3.0 - jitter / 20.0;
+    begin + (end - begin) * share
+}
