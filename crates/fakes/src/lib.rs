@@ -1,4 +1,10 @@
 //! The outside systems as servers on port 0, for tests: they misbehave on demand, and a little by default.
 #![warn(missing_docs)]
 
+pub mod fleet;
+pub mod hawkbit;
 pub mod issuer;
+pub mod thingsboard;
+
+mod mischief;
+mod serving;

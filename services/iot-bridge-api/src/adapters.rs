@@ -1,4 +1,8 @@
 //! The other systems, by product.
 
+pub mod hawkbit;
 pub mod step_ca;
+pub mod thingsboard;
 pub mod wireguard;
+
+mod rest;

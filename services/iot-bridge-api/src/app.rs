@@ -3,12 +3,23 @@
 pub mod certificate;
 pub mod csr;
 pub mod enrollment;
+pub mod identity;
+pub mod presence;
+pub mod renewal;
 pub mod token_secret;
 
 pub mod decommission;
 pub mod fleet;
 pub mod tokens;
 
+pub mod events;
+pub mod neighbours;
+pub mod sweep;
+pub mod updates;
+pub mod webhook_secret;
+
+pub mod backlog;
+pub mod breaker;
 pub mod jobs;
 pub mod observe;
 pub mod reconcile;

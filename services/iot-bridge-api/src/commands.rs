@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use common::chassis::config::ConfigError;
 use common::domain::{Actor, Clock, EnrollmentToken, SystemClock, rfc3339};
-use common::store::{OpenError, Store, StoreOptions};
+use common::store::{Migrations, OpenError, Store, StoreOptions};
+use iot_bridge_api::adapters::thingsboard;
 use iot_bridge_api::app::tokens::{TokenOrder, Tokens};
-use iot_bridge_api::config::{Command, Config, TokenCommand};
+use iot_bridge_api::config::{Command, Config, ProvisionCommand, TokenCommand};
 use secrecy::ExposeSecret as _;
 
 /// Runs a command that is not `serve`.
@@ -21,18 +22,27 @@ pub(crate) async fn run(command: &Command, config: &Config) -> Result<ExitCode, 
             say("The settings are good.")?;
         }
         Command::Migrate => {
-            open_store(config, Arc::new(SystemClock)).await?.close().await;
+            open_store(config, Migrations::Run, Arc::new(SystemClock))
+                .await?
+                .close()
+                .await;
             say("The database's tables are up to date.")?;
         }
         Command::Fsck => return fsck(config).await,
         Command::Token(command) => token(command, config).await?,
+        Command::Provision(command) => provision(command, config).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Opens the database; what a person has to change first is said in one sentence.
-pub(crate) async fn open_store(config: &Config, clock: Arc<dyn Clock>) -> Result<Store, Box<dyn Error>> {
+pub(crate) async fn open_store(
+    config: &Config,
+    migrations: Migrations,
+    clock: Arc<dyn Clock>,
+) -> Result<Store, Box<dyn Error>> {
     let mut options = StoreOptions::new(config.instance.as_str());
+    options.migrations = migrations;
     options.address_quarantine = std::time::Duration::from_hours(config.address_quarantine_hours.into());
     Store::open(&config.database_url, options, clock)
         .await
@@ -45,7 +55,7 @@ pub(crate) async fn open_store(config: &Config, clock: Arc<dyn Clock>) -> Result
 }
 
 async fn fsck(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
-    let store = open_store(config, Arc::new(SystemClock)).await?;
+    let store = open_store(config, Migrations::Refuse, Arc::new(SystemClock)).await?;
     let broken = store.check_invariants().await?;
     store.close().await;
     for sentence in &broken {
@@ -58,10 +68,26 @@ async fn fsck(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::FAILURE)
 }
 
+async fn provision(command: &ProvisionCommand, config: &Config) -> Result<(), Box<dyn Error>> {
+    match command {
+        ProvisionCommand::Thingsboard { bridge_url } => {
+            let (client, options, webhook) = config.neighbours.thingsboard_to_provision(bridge_url)?;
+            for name in thingsboard::provision::provision(client, options, &webhook).await? {
+                say(&format!("{name} is as it should be."))?;
+            }
+        }
+        ProvisionCommand::Hawkbit => {
+            config.neighbours.hawkbit_to_provision()?.provision().await?;
+            say("Devices may fetch their updates with the secret of their target.")?;
+        }
+    }
+    Ok(())
+}
+
 async fn token(command: &TokenCommand, config: &Config) -> Result<(), Box<dyn Error>> {
     let clock = Arc::new(SystemClock);
     let pepper = Arc::new(config.tokens.pepper()?);
-    let store = open_store(config, clock.clone()).await?;
+    let store = open_store(config, Migrations::Refuse, clock.clone()).await?;
     let tokens = Tokens::new(Arc::new(store.clone()), clock, pepper);
     match command {
         TokenCommand::Create(order) => {

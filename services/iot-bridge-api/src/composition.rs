@@ -7,6 +7,7 @@ use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::shutdown::Shutdown;
 use common::chassis::token::{JwksCache, TokenVerifier};
 use common::domain::Clock;
+use common::store::Migrations;
 use iot_bridge_api::adapters::step_ca::StepCa;
 use iot_bridge_api::adapters::wireguard::WireguardHub;
 use iot_bridge_api::config::Config;
@@ -34,10 +35,11 @@ pub(crate) async fn compose(
     let keys = Arc::new(JwksCache::new(config.issuer.keys(), http, clock.clone()));
     shutdown.spawn(Arc::clone(&keys).refresh_task(shutdown.token()));
     Ok(Services::new(Parts {
-        store: open_store(config, clock.clone()).await?,
+        store: open_store(config, Migrations::Run, clock.clone()).await?,
         certificate_authority: Arc::new(StepCa::new(config.step_ca.options()?, clock.clone())),
         vpn: Arc::new(WireguardHub::new(Arc::new(hub), network)),
-        access_tokens: Arc::new(TokenVerifier::new(config.issuer.rules(), keys, clock.clone())?),
+        neighbours: config.neighbours.parts()?,
+        access_tokens: Arc::new(TokenVerifier::new(config.issuer.rules()?, keys, clock.clone())?),
         clock,
         settings,
     }))

@@ -2,6 +2,7 @@
 
 mod certificate_authority;
 mod issuer;
+mod neighbours;
 mod network;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 pub use certificate_authority::StepCaSettings;
 pub use issuer::IssuerSettings;
+pub use neighbours::NeighbourSettings;
 pub use network::NetworkSettings;
 
 use crate::app::token_secret::TokenPepper;
@@ -59,12 +61,19 @@ pub struct Config {
     /// Who tells who an operator is.
     #[command(flatten)]
     pub issuer: IssuerSettings,
+    /// The systems beside us.
+    #[command(flatten)]
+    pub neighbours: NeighbourSettings,
     /// Proxies in front.
     #[command(flatten)]
     pub proxies: ProxySettings,
     /// The log.
     #[command(flatten)]
     pub log: LogSettings,
+    /// Where a test cuts the power.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true)]
+    pub stop_at: Option<crate::kill_points::KillPoint>,
 }
 
 /// What the program can do.
@@ -81,6 +90,22 @@ pub enum Command {
     /// Make, list and end enrollment tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Give a system beside us what it needs once to work with us; may be repeated.
+    #[command(subcommand)]
+    Provision(ProvisionCommand),
+}
+
+/// What can be prepared.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ProvisionCommand {
+    /// The device profile, and the rule chain that tells us of connections.
+    Thingsboard {
+        /// Our address as `ThingsBoard` sees it.
+        #[arg(long)]
+        bridge_url: url::Url,
+    },
+    /// How devices prove themselves, and how often they look for updates.
+    Hawkbit,
 }
 
 /// What can be done with enrollment tokens.
@@ -185,7 +210,8 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.settings()?;
         self.step_ca.options()?;
-        self.issuer.rules();
+        self.issuer.rules()?;
+        self.neighbours.parts()?;
         self.listeners.tls.files().map(drop)
     }
 }
@@ -228,6 +254,14 @@ mod tests {
 
         assert!(config("127.0.0.1:8000").enroll);
         assert!(!config("0.0.0.0:8000").enroll);
+    }
+
+    #[test]
+    fn an_issuer_that_anyone_could_pretend_to_be_is_refused() {
+        for arguments in [["--oidc-issuer", "http://login.example.com"], ["--oidc-audience", ""]] {
+            let error = parse(&arguments).issuer.rules().unwrap_err();
+            assert!(error.to_string().contains("OIDC_"), "{error}");
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ pub mod adapters;
 pub mod app;
 pub mod config;
 pub mod http;
+pub mod kill_points;
 pub mod ports;
 
 mod services;
 
-pub use services::{Doors, Parts, Services, Settings};
+pub use services::{Bridge, DeviceServices, Doors, NeighbourParts, Parts, Services, Settings};

@@ -1,5 +1,6 @@
 //! The process of the bridge: settings, log, listeners, and how it ends.
 
+mod client_trust;
 mod commands;
 mod composition;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use common::chassis::config::{self as chassis_config, ConfigError, listen};
 use common::chassis::problem::error_chain;
-use common::chassis::server::{self, Options, Tls};
+use common::chassis::server::{self, ClientAuthorities, Options, Tls};
 use common::chassis::shutdown::Shutdown;
 use common::chassis::telemetry;
 use common::domain::SystemClock;
@@ -41,6 +42,8 @@ async fn main() -> ExitCode {
 
 async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     config.check()?;
+    #[cfg(debug_assertions)]
+    config.stop_at.into_iter().for_each(iot_bridge_api::kill_points::choose);
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     let services = composition::compose(&config, Arc::new(SystemClock), &shutdown).await?;
@@ -49,21 +52,16 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let options = Options::new(&services.metrics);
     let plain = listen("BIND", config.listeners.bind).await?;
     let address = plain.local_addr()?;
-    server::serve(
-        plain,
-        services.router(config.listeners.plain_doors()),
-        options.clone(),
-        &shutdown,
-    );
+    let router = services.router(config.listeners.plain_doors());
+    server::serve(plain, router, options.clone(), &shutdown);
     if let Some(files) = config.listeners.tls.files()? {
-        let tls = Some(Tls::load(files, None).await?);
+        let clients = ClientAuthorities::unknown();
+        let tls = Some(Tls::load(files, Some(Arc::new(clients.clone()))).await?);
+        let trust = client_trust::keep(services.authority.clone(), clients, shutdown.token());
+        shutdown.spawn(trust);
         let listener = listen("TLS_BIND", config.listeners.tls_bind).await?;
-        server::serve(
-            listener,
-            services.router(Doors { enroll: true }),
-            Options { tls, ..options },
-            &shutdown,
-        );
+        let router = services.router(Doors { enroll: true });
+        server::serve(listener, router, Options { tls, ..options }, &shutdown);
     }
     tracing::info!(%address, "iot-bridge-api serves on {address}");
     shutdown.token().cancelled().await;

@@ -2,10 +2,14 @@
 //!
 //! One trait a role; its adapter carries the product's name. `ensure_` and `remove_` may be repeated.
 
+mod neighbours;
+
 use std::error::Error;
 
 use async_trait::async_trait;
 use common::domain::{CertificateIntent, System, Timestamp, VpnAddress, WireguardKey};
+
+pub use self::neighbours::{ChangePage, DevicePlatform, Neighbour, Passport, UpdateServer};
 
 /// Why another system did not do what it was asked. Each variant is a reaction.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,8 @@
 //! The composition: which use case gets which port.
 
+mod bridge;
+mod devices;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +11,13 @@ use common::chassis::client_address::TrustedProxies;
 use common::chassis::metrics::HttpMetrics;
 use common::chassis::shutdown::Shutdown;
 use common::chassis::token::TokenVerifier;
-use common::domain::{Clock, StoreError, System, VpnNetwork};
+use common::domain::{Clock, StoreError, VpnNetwork};
 use common::store::Store;
 use prometheus_client::registry::Registry;
 use wireguard::quick::HubEndpoint;
 
 use crate::app::alignment::{Alignment, AlignmentParts};
+use crate::app::backlog::Backlog;
 use crate::app::decommission::Decommission;
 use crate::app::enrollment::{Enrollment, EnrollmentParts};
 use crate::app::fleet::Fleet;
@@ -25,6 +29,10 @@ use crate::app::tokens::Tokens;
 use crate::app::{Authority, Network};
 use crate::http;
 use crate::ports::{CertificateAuthority, VpnGateway};
+
+pub(crate) use self::bridge::BridgeSecrets;
+pub use self::bridge::{Bridge, NeighbourParts};
+pub use self::devices::DeviceServices;
 
 /// The name of the service, in health answers, metrics and logs.
 pub(crate) const SERVICE: &str = "iot-bridge-api";
@@ -39,6 +47,8 @@ pub struct Parts {
     pub vpn: Arc<dyn VpnGateway>,
     /// Who tells who an operator is.
     pub access_tokens: Arc<TokenVerifier>,
+    /// The systems beside us.
+    pub neighbours: NeighbourParts,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The rest.
@@ -82,6 +92,8 @@ pub struct Services {
     pub tokens: Arc<Tokens>,
     /// Carries out orders.
     pub jobs: Arc<Jobs>,
+    /// Counts what is left to do.
+    pub backlog: Arc<Backlog>,
     /// Brings the hub in line.
     pub reconciler: Arc<Reconciler>,
     /// Records who is there.
@@ -90,6 +102,10 @@ pub struct Services {
     pub authority: Arc<Authority>,
     /// The device network.
     pub network: Arc<Network>,
+    /// What devices in service do.
+    pub devices: DeviceServices,
+    /// Keeps the neighbours told.
+    pub bridge: Bridge,
     pub(crate) store: Store,
     pub(crate) access_tokens: Arc<TokenVerifier>,
     pub(crate) pepper: Arc<TokenPepper>,
@@ -104,12 +120,17 @@ pub struct Services {
 
 impl Services {
     /// Puts the service together.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a composition is one list, and shorter lists would hide it"
+    )]
     pub fn new(parts: Parts) -> Self {
         let Parts {
             store,
             certificate_authority,
             vpn,
             access_tokens,
+            neighbours,
             clock,
             settings,
         } = parts;
@@ -117,12 +138,14 @@ impl Services {
         let authority = Arc::new(Authority::new(certificate_authority, Arc::clone(&clock)));
         let network = Arc::new(Network::new(vpn, settings.network));
         let pepper = Arc::new(settings.token_pepper);
+        let bridge = Bridge::new(neighbours, &store, &clock);
+        let devices = DeviceServices::new(&store, &authority, &network, &clock, bridge.told_at_enrollment());
         let enrollment = Arc::new(Enrollment::new(EnrollmentParts {
             registry: database.clone(),
             authority: Arc::clone(&authority),
             network: Arc::clone(&network),
             clock: Arc::clone(&clock),
-            told_later: Vec::new(),
+            told_later: bridge.told_at_enrollment(),
         }));
         let reconciler = Arc::new(Reconciler::new(database.clone(), Arc::clone(&network)));
         let alignment = Arc::new(Alignment::new(AlignmentParts {
@@ -131,26 +154,36 @@ impl Services {
             network: Arc::clone(&network),
             enrollment: Arc::clone(&enrollment),
             reconciler: Arc::clone(&reconciler),
+            neighbours: Arc::clone(&bridge.neighbours),
         }));
-        let systems = vec![System::Vpn, System::CertificateAuthority];
-        let jobs = Arc::new(Jobs::new(database.clone(), alignment, Arc::clone(&clock), systems));
+        let jobs = Arc::new(Jobs::new(
+            database.clone(),
+            alignment,
+            Arc::clone(&clock),
+            bridge.told(),
+        ));
         let mut registry = Registry::default();
+        let backlog = Backlog::new(database.clone(), Arc::clone(&clock), bridge.told(), &mut registry);
         let metrics = HttpMetrics::register(&mut registry, SERVICE, env!("CARGO_PKG_VERSION"));
+        let fleet = Fleet::new(
+            database.clone(),
+            database.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&jobs),
+        );
         Self {
             enrollment,
-            fleet: Arc::new(Fleet::new(
-                database.clone(),
-                database.clone(),
-                Arc::clone(&clock),
-                Arc::clone(&jobs),
-            )),
+            fleet: Arc::new(fleet),
             decommission: Arc::new(Decommission::new(database.clone(), Arc::clone(&jobs))),
             tokens: Arc::new(Tokens::new(database.clone(), Arc::clone(&clock), Arc::clone(&pepper))),
             observer: Arc::new(Observer::new(database.clone(), database, Arc::clone(&network), clock)),
             jobs,
+            backlog: Arc::new(backlog),
             reconciler,
             authority,
             network,
+            devices,
+            bridge,
             store,
             access_tokens,
             pepper,
@@ -172,7 +205,9 @@ impl Services {
         let stop = shutdown.token();
         shutdown.spawn(Arc::clone(&self.reconciler).run(self.reconcile_every, stop.clone()));
         shutdown.spawn(Arc::clone(&self.observer).run(self.observe_every, stop.clone()));
-        shutdown.spawn(Arc::clone(&self.jobs).run(stop));
+        shutdown.spawn(Arc::clone(&self.jobs).run(stop.clone()));
+        shutdown.spawn(Arc::clone(&self.backlog).run(stop));
+        self.bridge.start(shutdown);
         Ok(())
     }
 

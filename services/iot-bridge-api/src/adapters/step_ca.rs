@@ -24,6 +24,7 @@ use self::one_time_token::Minter;
 pub use self::one_time_token::ProvisionerKey;
 use self::trust::Pinned;
 pub use self::trust::RootFingerprint;
+use crate::kill_points::{KillPoint, reach};
 use crate::ports::{BoxedError, CertificateAuthority, SignedChain, UpstreamError};
 
 /// Largest answer that is read, in bytes: a chain, or a revocation list of some ten thousand entries.
@@ -149,7 +150,9 @@ impl StepCa {
         for _ in 0..2 {
             let minter = self.minter().await?;
             let request = client.post(url.clone()).json(&body(&minter));
+            reach(KillPoint::K2).await;
             let response = request.send().await.map_err(unavailable)?;
+            reach(KillPoint::K3).await;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }
@@ -220,6 +223,8 @@ impl CertificateAuthority for StepCa {
                 serde_json::json!({ "serial": serial, "ott": token, "reasonCode": 5, "passive": true })
             })
             .await?;
+        // Whoever asks next shall see it.
+        *self.crl.lock().await = None;
         match response.status() {
             StatusCode::OK => Ok(()),
             StatusCode::BAD_REQUEST => {

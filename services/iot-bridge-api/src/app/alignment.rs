@@ -10,6 +10,7 @@ use common::domain::{
 };
 
 use super::enrollment::{EnrollError, Enrollment};
+use super::neighbours::Neighbours;
 use super::reconcile::Reconciler;
 use super::{Authority, Network};
 use crate::ports::UpstreamError;
@@ -21,6 +22,7 @@ pub struct Alignment {
     network: Arc<Network>,
     enrollment: Arc<Enrollment>,
     reconciler: Arc<Reconciler>,
+    neighbours: Arc<Neighbours>,
 }
 
 /// What [`Alignment`] is built from.
@@ -35,6 +37,8 @@ pub struct AlignmentParts {
     pub enrollment: Arc<Enrollment>,
     /// Who finds a peer whose key is not on record any more.
     pub reconciler: Arc<Reconciler>,
+    /// Who else knows devices.
+    pub neighbours: Arc<Neighbours>,
 }
 
 /// What a system said.
@@ -94,6 +98,7 @@ impl Alignment {
             network,
             enrollment,
             reconciler,
+            neighbours,
         } = parts;
         Self {
             directory,
@@ -101,6 +106,7 @@ impl Alignment {
             network,
             enrollment,
             reconciler,
+            neighbours,
         }
     }
 
@@ -112,8 +118,9 @@ impl Alignment {
         match system {
             System::Vpn => self.align_network(&view).await,
             System::CertificateAuthority => self.align_authority(&view).await,
-            // Their adapters are not part of this program yet, so nobody orders this.
-            System::DevicePlatform | System::UpdateServer | System::MetricsStore => Ok(Aligned::Nothing),
+            System::DevicePlatform | System::UpdateServer => self.neighbours.align(system, &view).await,
+            // Its adapter is not part of this program yet, so nobody orders this.
+            System::MetricsStore => Ok(Aligned::Nothing),
         }
     }
 
@@ -128,11 +135,8 @@ impl Alignment {
             // It enrolls again: the key that it had is a stranger on the hub now.
             DeviceState::Admitted => Ok(self.reconciler.sweep().await.map(|_swept| Aligned::Removed)?),
             DeviceState::Enrolled => {
-                let member = self.network.member(device).ok_or(StoreError::Corrupt {
-                    column: "device.address",
-                })?;
-                self.network.ensure(member).await?;
-                Ok(Aligned::Ensured)
+                let is_member = self.network.ensure_on_record(device, &*self.directory).await?;
+                Ok(if is_member { Aligned::Ensured } else { Aligned::Removed })
             }
             DeviceState::Quarantined | DeviceState::Retired => self.leave_network(view).await,
         }

@@ -7,6 +7,7 @@ use common::domain::{CertificateIntent, Clock, DeviceId, Digest, IssuedCertifica
 
 use super::certificate;
 use super::csr::{self, AcceptedCsr, CsrRejection};
+use crate::kill_points::{KillPoint, reach};
 use crate::ports::{CertificateAuthority, UpstreamError};
 
 /// What the authority gets for one answer.
@@ -39,6 +40,7 @@ impl Authority {
     /// Has an intent signed. What is returned is what was asked for, up to a pinned root.
     pub(super) async fn issue(&self, intent: &CertificateIntent) -> Result<IssuedCertificate, UpstreamError> {
         let chain = within_deadline(self.ca.sign(intent)).await?;
+        reach(KillPoint::K4).await;
         let roots = self.roots().await?;
         certificate::verify(intent, &chain, &roots, self.clock.now()).map_err(|error| {
             tracing::error!(device.id = %intent.device_id, %error, "The authority signed something else than it was asked");

@@ -67,6 +67,26 @@ pub fn key_digests(pem: &str) -> Result<Vec<Digest>, BadCertificate> {
         .collect()
 }
 
+/// Returns the device that a certificate (DER) is for: its only common name.
+pub fn device_id(leaf: &[u8]) -> Option<DeviceId> {
+    let leaf = parse(leaf).ok()?;
+    let mut names = leaf.subject().iter_common_name();
+    let (Some(name), None) = (names.next(), names.next()) else {
+        return None;
+    };
+    DeviceId::parse(name.as_str().ok()?).ok()
+}
+
+/// Whether a PEM block is this certificate (DER), to the last byte.
+pub fn is_same(pem: &str, der: &[u8]) -> bool {
+    decode_pem(pem).is_ok_and(|blocks| blocks == [der])
+}
+
+/// Returns the DER of certificates in PEM.
+pub fn to_der(pem: &str) -> Result<Vec<Vec<u8>>, BadCertificate> {
+    decode_pem(pem)
+}
+
 fn check_leaf(leaf: &X509Certificate<'_>, intent: &CertificateIntent, now: Timestamp) -> Result<(), BadCertificate> {
     if Digest::of(leaf.public_key().raw) != intent.key_digest {
         return Err(BadCertificate("it is for another key"));

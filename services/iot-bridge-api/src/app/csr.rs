@@ -153,6 +153,28 @@ pub fn accept(id: &DeviceId, pem: &str) -> Result<AcceptedCsr, CsrRejection> {
     })
 }
 
+/// Returns the device that a request (DER) is for, where the path does not name one: its only common name. It is not
+/// accepted by that.
+pub fn requested_id(der: &[u8]) -> Result<DeviceId, CsrRejection> {
+    if der.len() > MAX_DER_LENGTH {
+        return Err(CsrRejection::Malformed);
+    }
+    check_shape(der)?;
+    let (_, csr) = X509CertificationRequest::from_der(der).map_err(|_| CsrRejection::Malformed)?;
+    let subject = &csr.certification_request_info.subject;
+    let mut names = subject.iter_common_name();
+    let (Some(name), None) = (names.next(), names.next()) else {
+        return Err(CsrRejection::NoIdentity);
+    };
+    let text = name.as_str().map_err(|_| CsrRejection::SubjectNotAllowed)?;
+    DeviceId::parse(text).map_err(|_| CsrRejection::CnMismatch)
+}
+
+/// Writes a request as PEM.
+pub fn to_pem(der: &[u8]) -> String {
+    pem_rfc7468::encode_string(LABEL, pem_rfc7468::LineEnding::LF, der).expect("a request that was read fits")
+}
+
 fn decode_pem(pem: &str) -> Result<Vec<u8>, CsrRejection> {
     if pem.contains("PRIVATE KEY-----") {
         return Err(CsrRejection::PrivateKey);

@@ -30,8 +30,9 @@ impl Decommission {
     /// Takes a device out of service for good. From the moment it is on record every door of ours is shut; then
     /// each system is told, now if it answers, else by a job.
     pub async fn decommission(&self, id: &DeviceId, by: &Actor) -> Result<Decommissioned, RetireError> {
-        let retired = self.registry.retire(id, by, self.jobs.systems()).await?;
-        let systems = self.jobs.carry_out_now(id, self.jobs.systems()).await?;
+        let systems = self.jobs.systems();
+        let retired = self.registry.retire(id, by, &systems).await?;
+        let systems = self.jobs.carry_out_now(id, &systems).await?;
         tracing::info!(device.id = %id, by = %by, "Decommissioned `{id}`");
         Ok(Decommissioned {
             device: retired.device,

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use common::domain::{
     Admission, AdmitError, Application, CertificateIntent, Clock, Device, DeviceId, DeviceRegistry, DeviceState,
-    IssuedCertificate, RegistryError, StoreError, System, Timestamp, VpnAddress, WireguardKey, WireguardPrivateKey,
+    IssuedCertificate, RegistryError, StoreError, System, Timestamp, WireguardKey, WireguardPrivateKey,
 };
 
 use super::csr::{AcceptedCsr, CsrRejection};
+use super::presence::Place;
 use super::token_secret::TokenDigest;
 use super::turns::Turns;
 use super::{Authority, Network};
+use crate::kill_points::{KillPoint, reach};
 use crate::ports::UpstreamError;
 
 /// How long a request waits while another one enrolls the same device.
@@ -64,12 +66,8 @@ pub struct Enrolled {
     pub device_id: DeviceId,
     /// Its certificate and the chain up to the root.
     pub certificate: IssuedCertificate,
-    /// Its address.
-    pub address: VpnAddress,
-    /// The hub's public key.
-    pub hub_key: WireguardKey,
-    /// The hub's address in the network.
-    pub hub_address: std::net::Ipv4Addr,
+    /// Its place in the network.
+    pub place: Place,
     /// The private key that the bridge made; it is nowhere else.
     pub private_key: Option<WireguardPrivateKey>,
     /// Whether it was told before.
@@ -160,7 +158,9 @@ impl Enrollment {
         let Some(_turn) = self.turns.wait(id, PATIENCE).await else {
             return Ok(waiting(System::CertificateAuthority));
         };
+        reach(KillPoint::K0).await;
         let admission = self.registry.admit(id, token.as_digest(), &application).await?;
+        reach(KillPoint::K1).await;
         match self.complete(admission, private_key).await {
             Ok(enrolled) => Ok(Outcome::Enrolled(Box::new(enrolled))),
             Err(EnrollError::Upstream(UpstreamError::Unavailable { system, source })) => {
@@ -221,13 +221,11 @@ impl Enrollment {
             repeated,
         } = admission;
         let certificate = self.certificate(&intent, issued).await?;
-        let (address, hub_key) = self.join(&device).await?;
+        let place = self.join(&device).await?;
         Ok(Enrolled {
             device_id: device.id,
             certificate,
-            address,
-            hub_key,
-            hub_address: self.network.range().hub(),
+            place,
             private_key,
             repeated,
             server_time: self.clock.now(),
@@ -245,12 +243,13 @@ impl Enrollment {
         }
         let issued = self.authority.issue(intent).await.map_err(EnrollError::Upstream)?;
         let recorded = self.registry.record_certificate(intent, &issued).await?;
+        reach(KillPoint::K5).await;
         tracing::info!(device.id = %intent.device_id, certificate.serial = recorded.serial, "Certified `{}`", intent.device_id);
         Ok(recorded)
     }
 
     /// Makes a certified device a member of the network and puts it into service.
-    pub(super) async fn join(&self, device: &Device) -> Result<(VpnAddress, WireguardKey), EnrollError> {
+    pub(super) async fn join(&self, device: &Device) -> Result<Place, EnrollError> {
         let member = self.network.member(device).ok_or(StoreError::Corrupt {
             column: "device.address",
         })?;
@@ -259,19 +258,29 @@ impl Enrollment {
             return Err(EnrollError::WireguardKeyInvalid);
         }
         self.network.ensure(member).await.map_err(EnrollError::Upstream)?;
-        if let Err(error) = self.put_into_service(device).await {
-            // Someone shut the device out in between: what was just added goes again.
-            self.network
-                .remove(&[member.key])
-                .await
-                .map_err(EnrollError::Upstream)?;
-            return Err(error);
+        reach(KillPoint::K6).await;
+        match self.put_into_service(device).await {
+            Ok(()) => {}
+            // The database is away, the device is not shut out: the peer stays, and the same request again goes on.
+            Err(EnrollError::Admit(AdmitError::Store(error))) => return Err(error.into()),
+            Err(error) => {
+                // Someone shut the device out in between, or it enrolled anew: what was just added goes again.
+                let removed = self.network.remove(&[member.key]).await;
+                removed.map_err(EnrollError::Upstream)?;
+                return Err(error);
+            }
         }
-        Ok((member.address, hub_key))
+        reach(KillPoint::K7).await;
+        Ok(Place {
+            address: member.address,
+            hub_key,
+            hub_address: self.network.range().hub(),
+        })
     }
 
     async fn put_into_service(&self, device: &Device) -> Result<(), EnrollError> {
         match self.registry.mark_enrolled(&device.id, &self.told_later).await {
+            Ok(current) if current.wireguard_key != device.wireguard_key => Err(AdmitError::Conflict.into()),
             Ok(device) => {
                 tracing::info!(device.id = %device.id, vpn.address = ?device.address, "Enrolled `{}`", device.id);
                 Ok(())
@@ -280,8 +289,10 @@ impl Enrollment {
             Err(RegistryError::WrongState(DeviceState::Retired) | RegistryError::Unknown) => {
                 Err(AdmitError::Retired.into())
             }
-            // Somebody else did it first, which is what was wanted.
-            Err(RegistryError::WrongState(DeviceState::Admitted | DeviceState::Enrolled)) => Ok(()),
+            // Its certificate was taken back meanwhile: another enrollment took this one's place.
+            Err(RegistryError::WrongState(DeviceState::Admitted | DeviceState::Enrolled)) => {
+                Err(AdmitError::Conflict.into())
+            }
             Err(RegistryError::Store(error)) => Err(error.into()),
         }
     }

@@ -90,7 +90,7 @@ impl Fleet {
 
     /// The systems that let a device in; the authority is not one of them, so that release is possible.
     fn doors(&self) -> Vec<System> {
-        let systems = self.jobs.systems().iter().copied();
+        let systems = self.jobs.systems().into_iter();
         systems
             .filter(|system| *system != System::CertificateAuthority)
             .collect()

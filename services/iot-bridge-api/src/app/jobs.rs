@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{Clock, DeviceId, Job, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::alignment::{Aligned, Alignment};
+use super::alignment::{AlignError, Aligned, Alignment};
+use super::breaker::{Breaker, Permit};
+use crate::ports::UpstreamError;
 
 /// First wait after a failure; it doubles with every further one.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -22,6 +26,12 @@ const GIVE_UP_AFTER: time::Duration = time::Duration::hours(72);
 const LEASE: Duration = Duration::from_mins(5);
 /// How many orders are claimed at once.
 const BATCH: u16 = 16;
+/// How many orders of one system are carried out at once; a device has at most one of them.
+const ABREAST: usize = 8;
+/// An order that was refused so often is dead: the same again will not work.
+const MAX_REFUSALS: i32 = 5;
+/// What a system gets to answer while someone waits.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the runner looks for due orders.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -39,7 +49,7 @@ pub struct Jobs {
     queue: Arc<dyn JobQueue>,
     alignment: Arc<Alignment>,
     clock: Arc<dyn Clock>,
-    systems: Vec<System>,
+    systems: Vec<(System, Breaker)>,
 }
 
 impl Jobs {
@@ -54,13 +64,13 @@ impl Jobs {
             queue,
             alignment,
             clock,
-            systems,
+            systems: systems.into_iter().map(|system| (system, Breaker::default())).collect(),
         }
     }
 
     /// Returns the configured systems: orders for others are not placed.
-    pub fn systems(&self) -> &[System] {
-        &self.systems
+    pub fn systems(&self) -> Vec<System> {
+        self.systems.iter().map(|(system, _)| *system).collect()
     }
 
     /// Lists orders, oldest first.
@@ -79,7 +89,7 @@ impl Jobs {
         let orders = self.queue.jobs(Some(JobState::Pending)).await?;
         let mut answers = Vec::with_capacity(systems.len());
         for system in systems {
-            let answer = match self.alignment.align(id, *system).await {
+            let answer = match self.align_while_someone_waits(id, *system).await {
                 Ok(aligned) => {
                     // An order beyond the list's end stays and finds nothing to do later.
                     for job in orders
@@ -90,8 +100,7 @@ impl Jobs {
                     }
                     aligned.as_str()
                 }
-                Err(error) => {
-                    let reason = error.words();
+                Err(reason) => {
                     tracing::warn!(device.id = %id, %reason, "{} is told about `{id}` later", system.as_str());
                     "pending"
                 }
@@ -104,33 +113,69 @@ impl Jobs {
         Ok(answers)
     }
 
-    /// Carries out due orders until told to stop.
+    /// A system that is left alone, or takes its time, is told later; the error is fixed words.
+    async fn align_while_someone_waits(&self, id: &DeviceId, system: System) -> Result<Aligned, &'static str> {
+        if self.permit(system) == Permit::Denied {
+            return Err("is left alone");
+        }
+        let aligned = tokio::time::timeout(PATIENCE, self.alignment.align(id, system)).await;
+        let aligned = aligned.map_err(|_elapsed| "did not answer in time")?;
+        self.heard(system, &aligned);
+        aligned.map_err(|error| error.words())
+    }
+
+    /// Carries out due orders until told to stop. Each system has its own pace: one that is slow holds up no other.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        join_all(self.systems.iter().map(|(system, _)| self.run_one(*system, &stop))).await;
+    }
+
+    async fn run_one(&self, system: System, stop: &CancellationToken) {
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            if let Err(error) = self.run_due(&stop).await {
+            if let Err(error) = self.run_due_of(system, stop).await {
                 tracing::warn!(%error, "Cannot read the orders; trying again");
             }
         }
     }
 
-    /// Carries out all that is due, batch by batch.
+    /// Carries out all that is due, system by system.
     pub async fn run_due(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+        for (system, _) in &self.systems {
+            self.run_due_of(*system, stop).await?;
+        }
+        Ok(())
+    }
+
+    /// Carries out all that is due of one system, batch by batch; one order, when it is not known to answer.
+    async fn run_due_of(&self, system: System, stop: &CancellationToken) -> Result<(), StoreError> {
         loop {
-            let jobs = self.queue.claim(&self.systems, BATCH, LEASE).await?;
+            let limit = match self.permit(system) {
+                Permit::Free => BATCH,
+                Permit::Probe => 1,
+                Permit::Denied => return Ok(()),
+            };
+            let jobs = self.queue.claim(&[system], limit, LEASE).await?;
             if jobs.is_empty() || stop.is_cancelled() {
                 return Ok(());
             }
-            for job in &jobs {
-                self.carry_out(job).await?;
-            }
+            stream::iter(jobs)
+                .map(|job| self.carry_out(job))
+                .buffer_unordered(ABREAST)
+                .try_collect::<()>()
+                .await?;
         }
     }
 
-    async fn carry_out(&self, job: &Job) -> Result<(), StoreError> {
+    async fn carry_out(&self, job: Job) -> Result<(), StoreError> {
+        let job = &job;
         let system = job.system.as_str();
-        let error = match self.alignment.align(&job.device_id, job.system).await {
+        let aligned = self.alignment.align(&job.device_id, job.system).await;
+        if self.heard(job.system, &aligned) {
+            let hastened = self.queue.hasten(job.system).await?;
+            tracing::info!(hastened, "{system} is back; {hastened} orders are due at once");
+        }
+        let error = match aligned {
             Ok(Aligned::Nothing) => return self.queue.complete(job).await,
             Ok(aligned) => {
                 tracing::info!(device.id = %job.device_id, "{system}: {} `{}`", aligned.as_str(), job.device_id);
@@ -138,7 +183,7 @@ impl Jobs {
             }
             Err(error) => error,
         };
-        let next = self.next_attempt(job);
+        let next = self.next_attempt(job, &error);
         let detail = common::chassis::problem::error_chain(&error);
         if next.is_some() {
             tracing::warn!(device.id = %job.device_id, job.attempts, error = detail, "{system} has to wait");
@@ -148,10 +193,38 @@ impl Jobs {
         self.queue.postpone(job, error.words(), next).await
     }
 
+    fn permit(&self, system: System) -> Permit {
+        let breaker = self.breaker(system);
+        breaker.map_or(Permit::Free, |breaker| breaker.permit(self.clock.now()))
+    }
+
+    /// Notes whether a system answered; returns whether it is back.
+    fn heard<T>(&self, system: System, outcome: &Result<T, AlignError>) -> bool {
+        let Some(breaker) = self.breaker(system) else {
+            return false;
+        };
+        match outcome {
+            Err(AlignError::Upstream(UpstreamError::Unavailable { .. })) => {
+                breaker.was_silent(self.clock.now());
+                false
+            }
+            // Our own fault says nothing about them.
+            Err(AlignError::Store(_)) => false,
+            Ok(_) | Err(AlignError::Upstream(_)) => breaker.answered(),
+        }
+    }
+
+    fn breaker(&self, system: System) -> Option<&Breaker> {
+        let mut known = self.systems.iter();
+        known.find(|(known, _)| *known == system).map(|(_, breaker)| breaker)
+    }
+
     /// Returns when to try again; none when it is time to give up.
-    fn next_attempt(&self, job: &Job) -> Option<Timestamp> {
+    fn next_attempt(&self, job: &Job, error: &AlignError) -> Option<Timestamp> {
         let now = self.clock.now();
-        (now - job.created_at < GIVE_UP_AFTER).then(|| now + wait(job.attempts, random_fraction()))
+        let is_refused = matches!(error, AlignError::Upstream(UpstreamError::Refused { .. }));
+        let is_hopeless = is_refused && job.attempts >= MAX_REFUSALS;
+        (!is_hopeless && now - job.created_at < GIVE_UP_AFTER).then(|| now + wait(job.attempts, random_fraction()))
     }
 }
 
@@ -159,7 +232,7 @@ impl std::fmt::Debug for Jobs {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Jobs")
-            .field("systems", &self.systems)
+            .field("systems", &self.systems())
             .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{Device, System, VpnNetwork, WireguardKey};
+use common::domain::{Device, DeviceDirectory, DeviceState, StoreError, System, VpnNetwork, WireguardKey};
 
+use super::alignment::AlignError;
 use crate::ports::{MemberStatus, UpstreamError, VpnGateway, VpnMember};
 
 /// What the hub gets for one answer.
@@ -59,6 +60,28 @@ impl Network {
         }
         self.remove(&leftovers).await?;
         self.ensure_all(&[member]).await
+    }
+
+    /// Makes a device a member as its record says, and looks again: whoever was shut out or got another key in
+    /// between is taken off at once. Returns whether it is a member now.
+    pub(super) async fn ensure_on_record(
+        &self,
+        device: &Device,
+        directory: &dyn DeviceDirectory,
+    ) -> Result<bool, AlignError> {
+        let member = self.member(device).ok_or(StoreError::Corrupt {
+            column: "device.address",
+        })?;
+        self.ensure(member).await?;
+        let current = directory.find(&device.id).await?;
+        let stays = current.is_some_and(|current| {
+            let in_service = matches!(current.state, DeviceState::Admitted | DeviceState::Enrolled);
+            in_service && self.member(&current) == Some(member)
+        });
+        if !stays {
+            self.remove(&[member.key]).await?;
+        }
+        Ok(stays)
     }
 
     pub(super) async fn ensure_all(&self, members: &[VpnMember]) -> Result<(), UpstreamError> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use common::chassis::config::{ConfigError, safe_issuer};
 use common::chassis::token::{JwksLocation, JwksSettings, RoleNames, TokenRules};
 use url::Url;
 
@@ -36,9 +37,10 @@ pub struct IssuerSettings {
 }
 
 impl IssuerSettings {
-    /// Returns what a token has to say.
-    pub fn rules(&self) -> TokenRules {
-        TokenRules {
+    /// Returns what a token has to say, unless that would let in what nobody meant.
+    pub fn rules(&self) -> Result<TokenRules, ConfigError> {
+        safe_issuer(self.oidc_issuer.as_str())?;
+        let rules = TokenRules {
             issuer: self.issuer_name(),
             audience: self.oidc_audience.clone(),
             authorized_parties: self.oidc_client_id.clone(),
@@ -49,7 +51,11 @@ impl IssuerSettings {
             },
             max_lifetime: Duration::from_secs(self.oidc_max_token_seconds.into()),
             leeway: TokenRules::MAX_LEEWAY,
-        }
+        };
+        rules
+            .check()
+            .map_err(|error| ConfigError::new(format!("The `OIDC_…` or `ROLE_…` settings are unsafe: {error}.")))?;
+        Ok(rules)
     }
 
     /// Returns where the keys are.

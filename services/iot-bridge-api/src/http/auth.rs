@@ -1,10 +1,12 @@
 //! Who is calling: the first argument of every handler. A handler that has one cannot be called without.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::chassis::client_address::ClientAddress;
+use common::chassis::path::PathDeviceId;
 use common::chassis::problem::Problem;
+use common::chassis::server::PeerCertificate;
 use common::chassis::token::{CredentialError, TokenError, bearer};
 use common::domain::{Actor, Operator, Role};
 use http::header::AUTHORIZATION;
@@ -13,6 +15,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::problem;
 use super::state::AppState;
+use crate::app::identity;
 use crate::app::token_secret::TokenDigest;
 
 /// A person who may see the devices of their groups.
@@ -54,7 +57,7 @@ impl FromRequestParts<AppState> for Admin {
 async fn operator(parts: &mut Parts, state: &AppState) -> Result<Operator, Problem> {
     let keeper = &state.doorkeeper;
     let client = client(parts);
-    let token = bearer(&parts.headers)?.ok_or_else(Problem::unauthenticated)?;
+    let token = bearer(&parts.headers)?.ok_or_else(problem::no_access_token)?;
     keeper.access_tokens.verify(token).await.map_err(|error| {
         let is_guess = matches!(error, TokenError::Invalid(_));
         let problem = Problem::from(error);
@@ -89,6 +92,33 @@ impl FromRequestParts<AppState> for EnrollmentToken {
     }
 }
 
+/// A device in service, by the certificate of its connection; the path, where it names a device, names this one.
+#[derive(Debug)]
+pub(super) struct ProvenDevice(pub(super) identity::ProvenDevice);
+
+impl FromRequestParts<AppState> for ProvenDevice {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let Some(PeerCertificate(leaf)) = parts.extensions.get::<PeerCertificate>().cloned() else {
+            return Err(problem::proof(None));
+        };
+        let recognised = state.identities().recognise(&leaf).await;
+        let proven = recognised.map_err(|error| problem::proof(Some(error)))?;
+        let names_a_device = parts
+            .extensions
+            .get::<MatchedPath>()
+            .is_some_and(|path| path.as_str().contains("{id}"));
+        if names_a_device {
+            let PathDeviceId(id) = PathDeviceId::from_request_parts(parts, state).await?;
+            if id != proven.device.id {
+                return Err(problem::other_device());
+            }
+        }
+        Ok(Self(proven))
+    }
+}
+
 /// Finds the token: `Bearer T`, or the password of `Basic` (RFC 7617), whose user name does not matter.
 fn token_text(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     match bearer(headers) {
@@ -109,7 +139,7 @@ fn basic_password(header: &HeaderValue) -> Option<String> {
 }
 
 /// The layers have put it there.
-fn client(parts: &Parts) -> ClientAddress {
+pub(super) fn client(parts: &Parts) -> ClientAddress {
     let unknown = ClientAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
     parts.extensions.get::<ClientAddress>().copied().unwrap_or(unknown)
 }

@@ -9,17 +9,18 @@ use common::chassis::client_address::ClientAddress;
 use common::chassis::json::StrictJson;
 use common::chassis::path::PathDeviceId;
 use common::chassis::problem::Problem;
-use common::domain::{AdmitError, DeviceId, WireguardKey, rfc3339};
+use common::domain::{AdmitError, DeviceId, WireguardKey, WireguardPrivateKey, rfc3339};
 use http::StatusCode;
-use http::header::RETRY_AFTER;
 use serde::{Deserialize, Serialize};
 use wireguard::quick::{HubEndpoint, WgQuickConfig};
 use wireguard::{KEEPALIVE_SECONDS, MTU};
 
 use super::auth::EnrollmentToken;
+use super::certificate::{self, CertificateFields};
 use super::problem;
 use super::state::AppState;
 use crate::app::enrollment::{EnrollError, Enrolled, Enrollment, EnrollmentRequest, Outcome};
+use crate::app::presence::Place;
 
 /// Longest name or type of a device, in characters.
 const MAX_LABEL_LENGTH: usize = 64;
@@ -39,19 +40,11 @@ pub(super) struct EnrollRequest {
 #[derive(Serialize)]
 struct EnrollResponse {
     device_id: DeviceId,
-    certificate: String,
-    certificate_chain: String,
-    ca_chain: String,
-    not_after: String,
+    #[serde(flatten)]
+    certificate: CertificateFields,
     wireguard_ip: std::net::Ipv4Addr,
     wireguard_config: String,
     server_time: String,
-}
-
-#[derive(Serialize)]
-struct WaitingResponse {
-    device_id: DeviceId,
-    waiting_for: &'static str,
 }
 
 pub(super) async fn enroll(
@@ -68,19 +61,12 @@ pub(super) async fn enroll(
     let outcome = enrollment.enroll(&applicant, request).await.map_err(refused)?;
     Ok(match outcome {
         Outcome::Enrolled(enrolled) => answer(*enrolled, state.hub_endpoint()),
-        Outcome::Waiting { system, retry_after } => {
-            let seconds = retry_after.as_secs().max(1).to_string();
-            let body = WaitingResponse {
-                device_id: id,
-                waiting_for: system.as_str(),
-            };
-            (StatusCode::ACCEPTED, [(RETRY_AFTER, seconds)], Json(body)).into_response()
-        }
+        Outcome::Waiting { system, retry_after } => certificate::waiting(id, system, retry_after),
     })
 }
 
 /// Returns the answer to a refusal; a wrong token counts as a guess.
-fn refused(state: &AppState, client: ClientAddress, error: EnrollError) -> Problem {
+pub(super) fn refused(state: &AppState, client: ClientAddress, error: EnrollError) -> Problem {
     let is_wrong_token = matches!(error, EnrollError::Admit(AdmitError::InvalidToken));
     let problem = problem::enroll(error);
     if is_wrong_token {
@@ -128,51 +114,38 @@ fn answer(enrolled: Enrolled, hub_endpoint: HubEndpoint) -> Response {
     } else {
         StatusCode::CREATED
     };
-    let certificate = enrolled.certificate;
-    let config = WgQuickConfig {
-        private_key: enrolled.private_key,
-        address: enrolled.address.ip(),
-        mtu: MTU,
-        hub_key: enrolled.hub_key,
-        hub_endpoint,
-        hub_address: enrolled.hub_address,
-        keepalive_seconds: KEEPALIVE_SECONDS,
-    };
+    let place = enrolled.place;
     let body = EnrollResponse {
         device_id: enrolled.device_id,
-        certificate_chain: format!(
-            "{}{}",
-            certificate.leaf_pem,
-            intermediates(&certificate.ca_chain_pem, certificate.intermediates)
-        ),
-        certificate: certificate.leaf_pem,
-        ca_chain: certificate.ca_chain_pem,
-        not_after: rfc3339(certificate.not_after),
-        wireguard_ip: enrolled.address.ip(),
-        wireguard_config: config.render(),
+        certificate: CertificateFields::of(enrolled.certificate),
+        wireguard_ip: place.address.ip(),
+        wireguard_config: tunnel_config(place, enrolled.private_key, hub_endpoint),
         server_time: rfc3339(enrolled.server_time),
     };
     (status, Json(body)).into_response()
 }
 
-/// Returns the first blocks of a PEM chain.
-fn intermediates(chain: &str, count: u8) -> String {
-    const END: &str = "-----END CERTIFICATE-----\n";
-    chain.split_inclusive(END).take(count.into()).collect()
+/// Writes a device's wg-quick file.
+pub(super) fn tunnel_config(
+    place: Place,
+    private_key: Option<WireguardPrivateKey>,
+    hub_endpoint: HubEndpoint,
+) -> String {
+    let config = WgQuickConfig {
+        private_key,
+        address: place.address.ip(),
+        mtu: MTU,
+        hub_key: place.hub_key,
+        hub_endpoint,
+        hub_address: place.hub_address,
+        keepalive_seconds: KEEPALIVE_SECONDS,
+    };
+    config.render()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_chain_of_a_leaf_ends_below_the_root() {
-        let block = |name| format!("-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n");
-        let chain = format!("{}{}", block("intermediate"), block("root"));
-
-        assert_eq!(intermediates(&chain, 1), block("intermediate"));
-        assert_eq!(intermediates(&chain, 0), "");
-    }
 
     #[test]
     fn a_label_is_short_and_plain() {

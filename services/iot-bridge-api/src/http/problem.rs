@@ -1,5 +1,6 @@
 //! The one table from errors to answers. What went wrong inside stays inside: it is logged here, once.
 
+use common::chassis::token::INVALID_TOKEN;
 use std::error::Error;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use http::StatusCode;
 
 use crate::app::csr::CsrRejection;
 use crate::app::enrollment::EnrollError;
+use crate::app::identity::ProofError;
 use crate::app::tokens::CreateTokenError;
 use crate::ports::UpstreamError;
 
@@ -36,6 +38,9 @@ pub(super) const OWN: &[ProblemType] = &[
     CA_REFUSED,
     HUB_UNAVAILABLE,
     HUB_BAD_ANSWER,
+    MISSING_DEVICE,
+    INVALID_METADATA,
+    METADATA_TOO_LARGE,
 ];
 
 const fn kind(status: StatusCode, slug: &'static str, meaning: &'static str) -> ProblemType {
@@ -60,7 +65,7 @@ const WG_KEY_INVALID: ProblemType = kind(
 const DEVICE_MISMATCH: ProblemType = kind(
     StatusCode::FORBIDDEN,
     "device-mismatch",
-    "The enrollment token is not for this device.",
+    "The credential is not for this device.",
 );
 const TOKEN_USED_UP: ProblemType = kind(
     StatusCode::FORBIDDEN,
@@ -138,9 +143,52 @@ const HUB_BAD_ANSWER: ProblemType = kind(
     "The hub of the device network is not as it should be.",
 );
 
+const MISSING_DEVICE: ProblemType = kind(
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "missing-device",
+    "The message does not say which device it is about, or names two.",
+);
+const INVALID_METADATA: ProblemType = kind(
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "invalid-metadata",
+    "A metadata key is 1 to 64 of A-Z, a-z, 0-9, '_' and '-', is not ours (`bridge_`), and has a plain value.",
+);
+const METADATA_TOO_LARGE: ProblemType = kind(
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "metadata-too-large",
+    "The message has more than 32 metadata, a value of more than 256 characters, or is too large or too deep.",
+);
+
+/// A message about nobody.
+pub(super) fn missing_device() -> Problem {
+    Problem::of(&MISSING_DEVICE)
+}
+
+/// A message about what no device can be called. Unlike in a path, it is the content that is wrong.
+pub(super) fn unprocessable_device_id() -> Problem {
+    let kind = Problem::invalid_device_id();
+    let detail = "The message names a device by what is not a device id.";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind.slug(), detail)
+}
+
+/// Metadata that we do not take.
+pub(super) fn invalid_metadata() -> Problem {
+    Problem::of(&INVALID_METADATA)
+}
+
+/// More than we take.
+pub(super) fn metadata_too_large() -> Problem {
+    Problem::of(&METADATA_TOO_LARGE)
+}
+
 /// Something that we need is away.
 pub(super) fn away() -> Problem {
     Problem::unavailable(RETRY_AFTER)
+}
+
+/// Nobody said who calls.
+pub(super) fn no_access_token() -> Problem {
+    Problem::of(&INVALID_TOKEN).with_challenge("Bearer")
 }
 
 /// No credential, or none of ours: the same answer.
@@ -163,6 +211,25 @@ pub(super) fn invalid_field(field: &str) -> Problem {
     Problem::invalid_field(Some(field.to_owned()))
 }
 
+/// No certificate, or none that counts: the same answer. There is no scheme of this name to register a client for;
+/// it says what to come with.
+fn no_device_certificate() -> Problem {
+    Problem::unauthenticated().with_challenge(r#"ClientCertificate realm="device""#)
+}
+
+/// The certificate is another device's than the one that the path names.
+pub(super) fn other_device() -> Problem {
+    Problem::of(&DEVICE_MISMATCH)
+}
+
+pub(super) fn proof(error: Option<ProofError>) -> Problem {
+    match error {
+        None | Some(ProofError::NotCurrent) => no_device_certificate(),
+        Some(ProofError::Quarantined) => Problem::of(&DEVICE_QUARANTINED),
+        Some(ProofError::Store(error)) => store(error),
+    }
+}
+
 pub(super) fn enroll(error: EnrollError) -> Problem {
     match error {
         EnrollError::Csr(rejection) => csr(rejection),
@@ -172,7 +239,12 @@ pub(super) fn enroll(error: EnrollError) -> Problem {
     }
 }
 
-fn csr(rejection: CsrRejection) -> Problem {
+/// Not a request at all.
+pub(super) fn csr_malformed() -> Problem {
+    csr(CsrRejection::Malformed)
+}
+
+pub(super) fn csr(rejection: CsrRejection) -> Problem {
     let is_unreadable = matches!(rejection, CsrRejection::Malformed | CsrRejection::PrivateKey);
     let problem = if is_unreadable {
         Problem::of(&CSR_MALFORMED)

@@ -15,12 +15,18 @@ use wireguard::quick::HubEndpoint;
 
 use crate::app::decommission::Decommission;
 use crate::app::enrollment::Enrollment;
+use crate::app::events::Events;
 use crate::app::fleet::Fleet;
+use crate::app::identity::Identities;
 use crate::app::jobs::Jobs;
+use crate::app::presence::Presence;
+use crate::app::renewal::Renewals;
+use crate::app::sweep::Sweep;
 use crate::app::token_secret::TokenPepper;
 use crate::app::tokens::Tokens;
+use crate::app::updates::Updates;
 use crate::app::{Authority, Network};
-use crate::services::{Doors, Services};
+use crate::services::{BridgeSecrets, Doors, Services};
 
 /// Wrong credentials that a client may present in a minute.
 const FAILURES_PER_MINUTE: u32 = 50;
@@ -33,7 +39,13 @@ pub(crate) struct AppState {
     decommission: Arc<Decommission>,
     tokens: Arc<Tokens>,
     jobs: Arc<Jobs>,
+    events: Arc<Events>,
+    updates: Arc<Updates>,
+    sweep: Arc<Sweep>,
     authority: Arc<Authority>,
+    identities: Arc<Identities>,
+    renewals: Arc<Renewals>,
+    presence: Arc<Presence>,
     store: Store,
     hub_endpoint: HubEndpoint,
     pub(super) doorkeeper: Arc<Doorkeeper>,
@@ -44,6 +56,7 @@ pub(crate) struct AppState {
 pub(super) struct Doorkeeper {
     pub(super) access_tokens: Arc<TokenVerifier>,
     pub(super) pepper: Arc<TokenPepper>,
+    pub(super) bridge: Arc<BridgeSecrets>,
     failures: FailureLimiter,
     pub(super) doors: Doors,
 }
@@ -56,12 +69,19 @@ impl AppState {
             decommission: Arc::clone(&services.decommission),
             tokens: Arc::clone(&services.tokens),
             jobs: Arc::clone(&services.jobs),
+            events: Arc::clone(&services.bridge.events),
+            updates: Arc::clone(&services.bridge.updates),
+            sweep: Arc::clone(&services.bridge.sweep),
             authority: Arc::clone(&services.authority),
+            identities: Arc::clone(&services.devices.identities),
+            renewals: Arc::clone(&services.devices.renewals),
+            presence: Arc::clone(&services.devices.presence),
             store: services.store.clone(),
             hub_endpoint: services.hub_endpoint.clone(),
             doorkeeper: Arc::new(Doorkeeper {
                 access_tokens: Arc::clone(&services.access_tokens),
                 pepper: Arc::clone(&services.pepper),
+                bridge: Arc::clone(&services.bridge.secrets),
                 failures: FailureLimiter::new(FAILURES_PER_MINUTE, Duration::from_mins(1)),
                 doors,
             }),
@@ -73,6 +93,11 @@ impl AppState {
     /// Counts a wrong credential; returns the answer to it, or 429 when there were too many.
     pub(super) fn count_failure(&self, client: ClientAddress, problem: Problem) -> Problem {
         self.doorkeeper.failures.refusal(client, problem)
+    }
+
+    /// Who recognises devices.
+    pub(super) fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     /// Where devices find the hub.
@@ -96,7 +121,12 @@ part!(fleet: Arc<Fleet>);
 part!(decommission: Arc<Decommission>);
 part!(tokens: Arc<Tokens>);
 part!(jobs: Arc<Jobs>);
+part!(events: Arc<Events>);
+part!(updates: Arc<Updates>);
+part!(sweep: Arc<Sweep>);
 part!(authority: Arc<Authority>);
+part!(renewals: Arc<Renewals>);
+part!(presence: Arc<Presence>);
 part!(store: Store);
 
 #[derive(Debug)]

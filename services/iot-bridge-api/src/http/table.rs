@@ -12,6 +12,12 @@ pub enum Who {
     Anyone,
     /// The holder of an enrollment token.
     EnrollmentToken,
+    /// A device, by its certificate.
+    Device,
+    /// The device platform's rule chain, by its secret.
+    Platform,
+    /// The sender of the update server's news, by its secret.
+    UpdateServer,
     /// A person with the viewer role or more.
     Viewer,
     /// A person with the admin role.

@@ -23,7 +23,7 @@ async fn every_route_asks_for_the_credential_that_the_table_says() {
         let refused = |status: StatusCode| status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN;
         match who {
             Who::Anyone => assert!(!refused(without), "{method} {path}"),
-            Who::EnrollmentToken => {
+            Who::Device | Who::EnrollmentToken | Who::Platform | Who::UpdateServer => {
                 let answers = [without, weak, as_viewer, as_operator, as_admin];
                 assert_eq!(answers, [StatusCode::UNAUTHORIZED; 5], "{method} {path}");
             }

@@ -127,15 +127,15 @@ async fn an_authority_that_is_not_there_is_unavailable() {
     assert!(matches!(nowhere.health().await, Err(UpstreamError::Unavailable { .. })));
 }
 
-struct World {
-    server: Arc<Server>,
-    url: String,
+pub(crate) struct World {
+    pub(crate) server: Arc<Server>,
+    pub(crate) url: String,
     shutdown: Shutdown,
     _folder: TempDir,
 }
 
-struct Server {
-    ca: TestCa,
+pub(crate) struct Server {
+    pub(crate) ca: TestCa,
     /// Statuses to answer with instead of a certificate, the last one first.
     refuse: Mutex<Vec<StatusCode>>,
     tokens: Mutex<Vec<Value>>,
@@ -143,7 +143,7 @@ struct Server {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca = TestCa::new(Arc::new(common::domain::SystemClock));
         let files = TlsFiles {
@@ -189,6 +189,16 @@ impl World {
     }
 
     fn options(&self) -> StepCaOptions {
+        StepCaOptions {
+            url: self.url.parse().unwrap(),
+            fingerprints: vec![RootFingerprint::parse(&self.server.ca.fingerprint().to_string()).unwrap()],
+            provisioner: "iot-bridge".to_owned(),
+            secret: ProvisionerSecret::Key(ProvisionerKey::from_jwk(self.provisioner_jwk().as_bytes()).unwrap()),
+        }
+    }
+
+    /// The provisioner's private key.
+    pub(crate) fn provisioner_jwk(&self) -> String {
         let point = aws_lc_rs::signature::KeyPair::public_key(&self.server.ca.provisioner)
             .as_ref()
             .to_vec();
@@ -197,12 +207,7 @@ impl World {
         let jwk = json!({
             "kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..]), "d": encode(d.as_ref()),
         });
-        StepCaOptions {
-            url: self.url.parse().unwrap(),
-            fingerprints: vec![RootFingerprint::parse(&self.server.ca.fingerprint().to_string()).unwrap()],
-            provisioner: "iot-bridge".to_owned(),
-            secret: ProvisionerSecret::Key(ProvisionerKey::from_jwk(jwk.to_string().as_bytes()).unwrap()),
-        }
+        jwk.to_string()
     }
 
     fn adapter(&self) -> StepCa {

@@ -3,6 +3,7 @@
 mod ca;
 mod device;
 mod hub;
+pub(crate) mod neighbours;
 mod people;
 
 use std::sync::Arc;
@@ -11,13 +12,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use common::chassis::client_address::TrustedProxies;
+use common::chassis::server::PeerCertificate;
 use common::domain::{Actor, Clock, DeviceId, IdPattern, ManualClock, Timestamp, VpnNetwork};
 use common::store::{Store, StoreOptions};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use iot_bridge_api::app::token_secret::TokenPepper;
 use iot_bridge_api::app::tokens::TokenOrder;
-use iot_bridge_api::{Doors, Parts, Services, Settings};
+use iot_bridge_api::{Doors, NeighbourParts, Parts, Services, Settings};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -56,14 +58,19 @@ impl World {
     }
 
     pub(crate) async fn with_network(prefix: &str) -> Self {
-        Self::build(prefix, Doors { enroll: true }).await
+        Self::build(prefix, Doors { enroll: true }, NeighbourParts::default()).await
+    }
+
+    /// A service beside other systems.
+    pub(crate) async fn beside(neighbours: NeighbourParts) -> Self {
+        Self::build("10.8.0.0/24", Doors { enroll: true }, neighbours).await
     }
 
     pub(crate) async fn without_enrollment() -> Self {
-        Self::build("10.8.0.0/24", Doors { enroll: false }).await
+        Self::build("10.8.0.0/24", Doors { enroll: false }, NeighbourParts::default()).await
     }
 
-    async fn build(prefix: &str, doors: Doors) -> Self {
+    async fn build(prefix: &str, doors: Doors, neighbours: NeighbourParts) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(NOW));
         let url = format!("sqlite://{}", folder.path().join("bridge.db").display());
@@ -84,6 +91,7 @@ impl World {
             certificate_authority: ca.clone(),
             vpn: hub.clone(),
             access_tokens: Arc::new(people.verifier(clock.clone())),
+            neighbours,
             clock: clock.clone(),
             settings: Settings {
                 network,
@@ -139,6 +147,27 @@ impl World {
         device
     }
 
+    /// Asks as the holder of a certificate (PEM), as the TLS listener would let it in.
+    pub(crate) async fn as_device(&self, method: &str, path: &str, leaf_pem: &str, body: Option<&Value>) -> Answer {
+        let (_, leaf) = pem_rfc7468::decode_vec(leaf_pem.as_bytes()).unwrap();
+        let mut request = Request::builder().method(method).uri(path);
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let mut request = request.body(body).unwrap();
+        request.extensions_mut().insert(PeerCertificate(leaf.into()));
+        self.send(request).await
+    }
+
+    /// Enrolls a fresh device; returns it and its certificate.
+    pub(crate) async fn certified(&self, id: &str) -> (TestDevice, String) {
+        let device = TestDevice::new(id);
+        let answer = self.enroll(id, &self.token_for(id).await, &device.request()).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        (device, answer.field("certificate"))
+    }
+
     /// Asks as an admin, without a body.
     pub(crate) async fn admin(&self, method: &str, path: &str) -> Answer {
         let token = self.people.token(self.clock.now(), "fleet-admin", &[]);
@@ -172,6 +201,11 @@ impl World {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// A field that is a text.
+    pub(crate) fn field(&self, name: &str) -> String {
+        self.json()[name].as_str().unwrap_or_default().to_owned()
     }
 
     /// The last part of the problem's type.

@@ -101,6 +101,8 @@ impl TestCa {
         let mut params = CertificateParams::default();
         params.distinguished_name = named(name);
         params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())];
+        // Without one, rcgen makes it from the key, and a renewal may keep its key.
+        params.serial_number = Some(uuid::Uuid::now_v7().as_bytes().to_vec().into());
         params.not_before = self.clock.now() - Duration::minutes(1);
         params.not_after = self.clock.now() + Duration::days(30);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -43,6 +43,11 @@ impl TestHub {
         self.members.lock().unwrap().len()
     }
 
+    /// Loses a peer, as a hub that was restarted.
+    pub(crate) fn forgets(&self, key: WireguardKey) {
+        self.members.lock().unwrap().remove(&key);
+    }
+
     pub(crate) fn knows(&self, key: WireguardKey) -> bool {
         self.members.lock().unwrap().contains_key(&key)
     }

@@ -1,0 +1,90 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::Tenant;
+
+type Parameters = Query<HashMap<String, String>>;
+
+pub(super) fn router() -> Router<Arc<Tenant>> {
+    Router::new()
+        .route(
+            "/api/ruleChains",
+            get(async |tenant, query| list("ruleChains", tenant, query)),
+        )
+        .route(
+            "/api/deviceProfiles",
+            get(async |tenant, query| list("deviceProfiles", tenant, query)),
+        )
+        .route(
+            "/api/ruleChain",
+            post(async |tenant, body| save("ruleChains", tenant, body)),
+        )
+        .route(
+            "/api/deviceProfile",
+            post(async |tenant, body| save("deviceProfiles", tenant, body)),
+        )
+        .route("/api/ruleChain/metadata", post(save_metadata))
+}
+
+/// A page of those whose name contains the text, in any case.
+fn list(list: &'static str, State(tenant): State<Arc<Tenant>>, Query(query): Parameters) -> Response {
+    if !query.contains_key("pageSize") || !query.contains_key("page") {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let text = query
+        .get("textSearch")
+        .map(|text| text.to_lowercase())
+        .unwrap_or_default();
+    let kept = tenant.kept();
+    let fitting = kept
+        .iter()
+        .filter(|((kind, name), _)| *kind == list && name.to_lowercase().contains(&text));
+    let data: Vec<_> = fitting.map(|(_, value)| value.clone()).collect();
+    let total = data.len();
+    Json(json!({ "data": data, "totalPages": 1, "totalElements": total, "hasNext": false })).into_response()
+}
+
+/// One without an id is new; another of the same name is a conflict of names.
+fn save(list: &'static str, State(tenant): State<Arc<Tenant>>, Json(mut body): Json<Value>) -> Response {
+    let name = body["name"].as_str().unwrap_or_default().to_owned();
+    let mut kept = tenant.kept();
+    let present = kept.get(&(list, name.clone()));
+    if body["id"].is_null() {
+        if present.is_some() && list == "deviceProfiles" {
+            let body =
+                json!({ "status": 400, "message": "Device profile with such name already exists!", "errorCode": 31 });
+            return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+        }
+        let kind = if list == "ruleChains" {
+            "RULE_CHAIN"
+        } else {
+            "DEVICE_PROFILE"
+        };
+        body["id"] = json!({ "entityType": kind, "id": format!("id-{}", tenant.number()) });
+    } else if present.is_none_or(|present| present["id"] != body["id"]) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    if let Some(metadata) = present.and_then(|present| present.get("metadata")) {
+        body["metadata"] = metadata.clone();
+    }
+    kept.insert((list, name), body.clone());
+    Json(body).into_response()
+}
+
+/// The nodes that are not in it are deleted.
+async fn save_metadata(State(tenant): State<Arc<Tenant>>, Json(body): Json<Value>) -> Response {
+    let mut kept = tenant.kept();
+    let mut chains = kept.iter_mut().filter(|((list, _), _)| *list == "ruleChains");
+    let Some((_, chain)) = chains.find(|(_, chain)| chain["id"] == body["ruleChainId"]) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    chain["metadata"] = body.clone();
+    Json(body).into_response()
+}

@@ -1,0 +1,108 @@
+//! What a device in service does about its place in the network: shows that it lives, and brings its key.
+
+use std::sync::Arc;
+
+use common::domain::{Clock, DeviceDirectory, DeviceRegistry, StoreError, Timestamp, VpnAddress, WireguardKey};
+
+use super::Network;
+use super::alignment::AlignError;
+use super::enrollment::EnrollError;
+use super::identity::ProvenDevice;
+use crate::ports::UpstreamError;
+
+/// A tunnel whose last handshake is older is down: WireGuard gives a session up after 180 s (`REJECT_AFTER_TIME`,
+/// WireGuard paper §6.1).
+const STALE_AFTER: time::Duration = time::Duration::seconds(180);
+
+/// A device's place in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its address.
+    pub address: VpnAddress,
+    /// The hub's public key.
+    pub hub_key: WireguardKey,
+    /// The hub's address in the network.
+    pub hub_address: std::net::Ipv4Addr,
+}
+
+/// Keeps devices in the network.
+pub struct Presence {
+    directory: Arc<dyn DeviceDirectory>,
+    registry: Arc<dyn DeviceRegistry>,
+    network: Arc<Network>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Presence {
+    /// Watches over the places on record.
+    pub fn new(
+        directory: Arc<dyn DeviceDirectory>,
+        registry: Arc<dyn DeviceRegistry>,
+        network: Arc<Network>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            directory,
+            registry,
+            network,
+            clock,
+        }
+    }
+
+    /// Returns our time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Takes note that a device lives; returns our time. A device whose clock went back cannot shake hands with a hub
+    /// that remembers a later time, so a peer without a recent handshake is taken out and put in again.
+    pub async fn check_in(&self, device: &ProvenDevice) -> Result<Timestamp, EnrollError> {
+        let now = self.clock.now();
+        let view = self.directory.view(&device.device.id).await?;
+        let last_handshake = view.and_then(|view| view.live?.last_handshake_at);
+        if last_handshake.is_none_or(|at| now - at > STALE_AFTER) {
+            self.join_again(device).await?;
+        }
+        Ok(now)
+    }
+
+    /// Gives a device another key, and its place under it.
+    pub async fn bring_key(&self, device: &ProvenDevice, key: WireguardKey) -> Result<Place, EnrollError> {
+        let hub_key = self.network.hub_key().await.map_err(EnrollError::Upstream)?;
+        if hub_key == key {
+            return Err(EnrollError::WireguardKeyInvalid);
+        }
+        let device = self.registry.replace_wireguard_key(&device.device.id, key).await?;
+        let member = self.network.member(&device).ok_or(NO_PLACE)?;
+        self.network.ensure(member).await.map_err(EnrollError::Upstream)?;
+        Ok(Place {
+            address: member.address,
+            hub_key,
+            hub_address: self.network.range().hub(),
+        })
+    }
+
+    async fn join_again(&self, device: &ProvenDevice) -> Result<(), EnrollError> {
+        let member = self.network.member(&device.device).ok_or(NO_PLACE)?;
+        let rejoined = async {
+            self.network.remove(&[member.key]).await?;
+            self.network.ensure_on_record(&device.device, &*self.directory).await
+        };
+        match rejoined.await {
+            // The reconciler puts it in when the hub is back; the device is none the wiser for an error.
+            Ok(_) | Err(AlignError::Upstream(UpstreamError::Unavailable { .. })) => Ok(()),
+            Err(AlignError::Upstream(error)) => Err(EnrollError::Upstream(error)),
+            Err(AlignError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+const NO_PLACE: StoreError = StoreError::Corrupt {
+    column: "device.address",
+};
+
+impl std::fmt::Debug for Presence {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Presence")
+    }
+}

@@ -1,0 +1,118 @@
+//! How a device gets its next certificate: two phases, so that no power cut leaves it without one.
+//!
+//! The new certificate is on record beside the current one and takes its place when it is used first; see
+//! [`Identities`](super::identity::Identities).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::domain::{Admission, Clock, DeviceId, DeviceRegistry, IssuedCertificate, Renewal, System, Timestamp};
+
+use super::Authority;
+use super::enrollment::EnrollError;
+use super::identity::ProvenDevice;
+use super::turns::Turns;
+use crate::ports::UpstreamError;
+
+/// How long a request waits while another one renews the same device.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When a device that was told to wait should come back.
+const COME_BACK_AFTER: Duration = Duration::from_secs(5);
+
+/// How a renewal went on.
+#[derive(Debug)]
+pub enum RenewalOutcome {
+    /// Here it is.
+    Renewed(Box<Renewed>),
+    /// The intent is on record, the authority is away; the same request again fetches the result.
+    Waiting {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+}
+
+/// What a renewing device is told.
+#[derive(Debug)]
+pub struct Renewed {
+    /// Who it is.
+    pub device_id: DeviceId,
+    /// Its next certificate and the chain up to the root.
+    pub certificate: IssuedCertificate,
+    /// Whether it was told before.
+    pub repeated: bool,
+    /// Our time, for devices without a clock.
+    pub server_time: Timestamp,
+}
+
+/// Renews certificates.
+pub struct Renewals {
+    registry: Arc<dyn DeviceRegistry>,
+    authority: Arc<Authority>,
+    clock: Arc<dyn Clock>,
+    turns: Turns,
+}
+
+impl Renewals {
+    /// Prepares renewal.
+    pub fn new(registry: Arc<dyn DeviceRegistry>, authority: Arc<Authority>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            registry,
+            authority,
+            clock,
+            turns: Turns::default(),
+        }
+    }
+
+    /// Renews the certificate of a device that proved who it is, or goes on where the same request stopped.
+    pub async fn renew(&self, device: &ProvenDevice, csr: &str) -> Result<RenewalOutcome, EnrollError> {
+        let id = &device.device.id;
+        let accepted = self.authority.accept(id, csr).await?;
+        let renewal = Renewal {
+            csr_der: accepted.der,
+            csr_digest: accepted.digest,
+            key_digest: accepted.key_digest,
+        };
+        let Some(_turn) = self.turns.wait(id, PATIENCE).await else {
+            return Ok(waiting());
+        };
+        let admission = self.registry.renew(id, &renewal).await?;
+        match self.certificate(admission).await {
+            Ok(renewed) => Ok(RenewalOutcome::Renewed(Box::new(renewed))),
+            Err(EnrollError::Upstream(UpstreamError::Unavailable { source, .. })) => {
+                let system = System::CertificateAuthority;
+                tracing::warn!(device.id = %id, error = %source, "`{id}` waits for {}", system.as_str());
+                Ok(waiting())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn certificate(&self, admission: Admission) -> Result<Renewed, EnrollError> {
+        let intent = admission.intent;
+        let certificate = if let Some(issued) = admission.issued {
+            issued
+        } else {
+            let issued = self.authority.issue(&intent).await.map_err(EnrollError::Upstream)?;
+            self.registry.record_certificate(&intent, &issued).await?
+        };
+        tracing::info!(device.id = %intent.device_id, certificate.serial = certificate.serial, "Renewed `{}`", intent.device_id);
+        Ok(Renewed {
+            device_id: intent.device_id,
+            certificate,
+            repeated: admission.repeated,
+            server_time: self.clock.now(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Renewals {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Renewals")
+    }
+}
+
+fn waiting() -> RenewalOutcome {
+    RenewalOutcome::Waiting {
+        retry_after: COME_BACK_AFTER,
+    }
+}

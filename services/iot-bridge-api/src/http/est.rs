@@ -1,0 +1,129 @@
+//! EST (RFC 7030): certificates for clients that speak the standard. The network comes by
+//! `PUT /devices/{id}/wireguard`.
+
+mod pkcs7;
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::chassis::problem::Problem;
+use common::domain::{DeviceId, IssuedCertificate, System};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderName};
+
+use super::auth::{EnrollmentToken, ProvenDevice};
+use super::enrollment::refused;
+use super::state::AppState;
+use super::{certificate, problem};
+use crate::app::enrollment::{Enrollment, EnrollmentRequest, Outcome};
+use crate::app::renewal::{RenewalOutcome, Renewals};
+use crate::app::{Authority, certificate as x509, csr};
+
+const PKCS10: &str = "application/pkcs10";
+const CERTS_ONLY: &str = "application/pkcs7-mime; smime-type=certs-only";
+const TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
+/// Characters in a line of base64 (RFC 2045 §6.8).
+const LINE: usize = 76;
+/// What a request should look like (RFC 7030 §4.5.2): a P-256 key, `SEQUENCE { SEQUENCE { id-ecPublicKey, SET {
+/// secp256r1 } }, ecdsa-with-SHA256 }`.
+const CSR_ATTRIBUTES: &[u8] = &[
+    0x30, 0x21, 0x30, 0x15, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x31, 0x0a, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
+];
+
+/// A PKCS #10 request in base64 (RFC 7030 §4.2.1), and for whom it is.
+pub(super) struct Pkcs10 {
+    id: DeviceId,
+    pem: String,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Pkcs10 {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+        if !kind.trim().eq_ignore_ascii_case(PKCS10) {
+            return Err(Problem::unsupported_media_type());
+        }
+        let mut text = Bytes::from_request(request, state)
+            .await
+            .map_err(|_too_large| Problem::payload_too_large())?
+            .to_vec();
+        text.retain(|byte| !byte.is_ascii_whitespace());
+        let der = STANDARD.decode(text).map_err(|_| problem::csr_malformed())?;
+        let id = csr::requested_id(&der).map_err(problem::csr)?;
+        Ok(Self {
+            id,
+            pem: csr::to_pem(&der),
+        })
+    }
+}
+
+pub(super) async fn authorities(State(authority): State<Arc<Authority>>) -> Result<Response, Problem> {
+    let roots = authority.roots().await.map_err(|error| problem::upstream(&error))?;
+    Ok(certificates(&roots))
+}
+
+pub(super) async fn attributes() -> Response {
+    encoded("application/csrattrs", CSR_ATTRIBUTES)
+}
+
+pub(super) async fn enroll(
+    token: EnrollmentToken,
+    State(state): State<AppState>,
+    State(enrollment): State<Arc<Enrollment>>,
+    request: Pkcs10,
+) -> Result<Response, Problem> {
+    let refused = |error| refused(&state, token.client, error);
+    let applicant = enrollment
+        .authenticate(&request.id, token.digest)
+        .await
+        .map_err(refused)?;
+    let wishes = EnrollmentRequest {
+        csr: request.pem,
+        // Its place in the network is kept under a key that nobody has, until it brings its own.
+        wireguard_key: None,
+        device_type: None,
+        display_name: None,
+    };
+    Ok(match enrollment.enroll(&applicant, wishes).await.map_err(refused)? {
+        Outcome::Enrolled(enrolled) => leaf(enrolled.certificate),
+        Outcome::Waiting { system, retry_after } => certificate::waiting(request.id, system, retry_after),
+    })
+}
+
+pub(super) async fn reenroll(
+    ProvenDevice(device): ProvenDevice,
+    State(renewals): State<Arc<Renewals>>,
+    request: Pkcs10,
+) -> Result<Response, Problem> {
+    let outcome = renewals.renew(&device, &request.pem).await.map_err(problem::enroll)?;
+    Ok(match outcome {
+        RenewalOutcome::Renewed(renewed) => leaf(renewed.certificate),
+        RenewalOutcome::Waiting { retry_after } => {
+            certificate::waiting(request.id, System::CertificateAuthority, retry_after)
+        }
+    })
+}
+
+/// The certificate and nothing else: the chain is what `cacerts` is for (RFC 7030 §4.2.3).
+fn leaf(certificate: IssuedCertificate) -> Response {
+    certificates(&certificate.leaf_pem)
+}
+
+fn certificates(pem: &str) -> Response {
+    let certificates = x509::to_der(pem).unwrap_or_default(); // what we verified or pinned is PEM
+    encoded(CERTS_ONLY, &pkcs7::certs_only(&certificates))
+}
+
+fn encoded(kind: &'static str, der: &[u8]) -> Response {
+    let text = STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(LINE).collect();
+    let headers = [(CONTENT_TYPE, kind), (TRANSFER_ENCODING, "base64")];
+    (StatusCode::OK, headers, lines.join(&b"\r\n"[..])).into_response()
+}

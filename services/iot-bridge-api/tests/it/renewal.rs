@@ -1,0 +1,240 @@
+//! What a device with a certificate does: renews it, shows that it lives, brings its key.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use wireguard::quick::WgQuickConfig;
+
+use crate::support::{Mood, NOW, TestDevice, World, wireguard_key};
+
+const ID: &str = "pump-7";
+const RENEW: &str = "/devices/pump-7/renew";
+const CHECK_IN: &str = "/devices/pump-7/checkin";
+
+#[tokio::test]
+async fn a_renewed_certificate_is_pending_until_it_is_used_and_then_the_old_one_ends() {
+    let world = World::new().await;
+    let (device, old) = world.certified(ID).await;
+
+    let renewed = world.as_device("POST", RENEW, &old, Some(&csr(&device))).await;
+
+    assert_eq!(renewed.status, StatusCode::CREATED, "{renewed:?}");
+    let new = renewed.field("certificate");
+    assert_ne!(new, old);
+    assert_eq!(renewed.json().as_object().unwrap().len(), 6);
+    let still = world.as_device("POST", CHECK_IN, &old, None).await;
+    assert_eq!(
+        still.status,
+        StatusCode::OK,
+        "the old one is good until the new one was used"
+    );
+
+    let proof = world.as_device("POST", CHECK_IN, &new, None).await;
+    assert_eq!(proof.json()["server_time"], "2026-05-01T12:00:00Z");
+    let late = world.as_device("POST", CHECK_IN, &old, None).await;
+    assert_eq!(late.status_and_slug(), (401, "unauthenticated".to_owned()));
+    assert!(world.store.check_invariants().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_same_request_again_gets_the_same_certificate_until_it_is_used() {
+    let world = World::new().await;
+    let (device, old) = world.certified(ID).await;
+    let renew = async |leaf: &str| world.as_device("POST", RENEW, leaf, Some(&csr(&device))).await;
+
+    let (first, second) = (renew(&old).await, renew(&old).await);
+    assert_eq!((first.status, second.status), (StatusCode::CREATED, StatusCode::OK));
+    assert_eq!(first.field("certificate_chain"), second.field("certificate_chain"));
+
+    let third = renew(&first.field("certificate")).await;
+    assert_eq!(third.status, StatusCode::CREATED);
+    assert_ne!(third.field("certificate"), first.field("certificate"));
+}
+
+#[tokio::test]
+async fn while_the_authority_is_away_a_renewal_waits() {
+    let world = World::new().await;
+    let (device, old) = world.certified(ID).await;
+    world.ca.is(Mood::Away);
+
+    let waiting = world.as_device("POST", RENEW, &old, Some(&csr(&device))).await;
+    assert_eq!(waiting.status, StatusCode::ACCEPTED);
+    assert!(waiting.headers.contains_key("retry-after"));
+
+    world.ca.is(Mood::Good);
+    let renewed = world.as_device("POST", RENEW, &old, Some(&csr(&device))).await;
+    assert_eq!(renewed.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn b_006_a_certificate_opens_only_its_own_devices_routes_and_only_while_it_counts() {
+    let world = World::new().await;
+    let (device, leaf) = world.certified(ID).await;
+    world.enrolled("pump-8").await;
+
+    let neighbour = world.as_device("POST", "/devices/pump-8/checkin", &leaf, None).await;
+    assert_eq!(neighbour.status_and_slug(), (403, "device-mismatch".to_owned()));
+    let stranger = World::new().await;
+    let (_, foreign) = stranger.certified(ID).await;
+    let foreign = world.as_device("POST", CHECK_IN, &foreign, None).await;
+    assert_eq!(foreign.status_and_slug(), (401, "unauthenticated".to_owned()));
+
+    world.admin("POST", "/devices/pump-7/quarantine").await;
+    let shut_out = world.as_device("POST", RENEW, &leaf, Some(&csr(&device))).await;
+    assert_eq!(shut_out.status_and_slug(), (403, "device-quarantined".to_owned()));
+    world.admin("POST", "/devices/pump-7/release").await;
+    world.clock.advance(Duration::from_hours(24 * 31));
+    let ended = world.as_device("POST", CHECK_IN, &leaf, None).await;
+    assert_eq!(ended.status_and_slug(), (401, "unauthenticated".to_owned()));
+}
+
+#[tokio::test]
+async fn a_decommissioned_device_loses_every_certificate_it_has() {
+    let world = World::new().await;
+    let (device, old) = world.certified(ID).await;
+    let new = world
+        .as_device("POST", RENEW, &old, Some(&csr(&device)))
+        .await
+        .field("certificate");
+
+    world.admin("DELETE", "/devices/pump-7").await;
+
+    for leaf in [&old, &new] {
+        let answer = world.as_device("POST", CHECK_IN, leaf, None).await;
+        assert_eq!(answer.status_and_slug(), (401, "unauthenticated".to_owned()));
+    }
+    assert_eq!(world.ca.revoked.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_device_renews_for_itself_and_with_a_key_that_is_nobody_elses() {
+    let world = World::new().await;
+    let (_, leaf) = world.certified(ID).await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let taken = TestDevice::with_key("pump-8", &key);
+    let answer = world
+        .enroll("pump-8", &world.token_for("pump-8").await, &taken.request())
+        .await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+
+    let other_name = world
+        .as_device("POST", RENEW, &leaf, Some(&csr(&TestDevice::new("pump-8"))))
+        .await;
+    assert_eq!(other_name.status_and_slug(), (422, "csr-rejected".to_owned()));
+    let other_key = world
+        .as_device("POST", RENEW, &leaf, Some(&csr(&TestDevice::with_key(ID, &key))))
+        .await;
+    assert_eq!(other_key.status_and_slug(), (409, "key-already-used".to_owned()));
+    let fresh_key = world
+        .as_device("POST", RENEW, &leaf, Some(&csr(&TestDevice::new(ID))))
+        .await;
+    assert_eq!(fresh_key.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_check_in_without_a_recent_handshake_puts_the_peer_in_again() {
+    let world = World::new().await;
+    let (device, leaf) = world.certified(ID).await;
+    world.hub.forgets(device.wireguard_key);
+
+    world.as_device("POST", CHECK_IN, &leaf, None).await;
+    assert!(world.hub.knows(device.wireguard_key));
+
+    *world.hub.handshake.lock().unwrap() = Some(NOW);
+    world.services.observer.look().await.unwrap();
+    world.hub.forgets(device.wireguard_key);
+    world.as_device("POST", CHECK_IN, &leaf, None).await;
+    assert!(
+        !world.hub.knows(device.wireguard_key),
+        "a peer that shakes hands is left alone"
+    );
+
+    world.hub.goes_away();
+    world.clock.advance(Duration::from_mins(4));
+    let answer = world.as_device("POST", CHECK_IN, &leaf, None).await;
+    assert_eq!(
+        answer.status,
+        StatusCode::OK,
+        "a hub that is away is not the device's business"
+    );
+}
+
+#[tokio::test]
+async fn a_device_brings_another_key_and_keeps_its_address() {
+    let world = World::new().await;
+    let (device, leaf) = world.certified(ID).await;
+    let other = world.enrolled("pump-8").await;
+    let key = wireguard_key();
+    let bring = async |key: Value| {
+        let body = json!({ "public_key": key });
+        world
+            .as_device("PUT", "/devices/pump-7/wireguard", &leaf, Some(&body))
+            .await
+    };
+
+    let answer = bring(json!(key)).await;
+
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.json()["wireguard_ip"], "10.8.0.2");
+    WgQuickConfig::parse(&answer.field("wireguard_config")).unwrap();
+    assert!(world.hub.knows(key) && !world.hub.knows(device.wireguard_key));
+    assert_eq!(bring(json!(key)).await.status, StatusCode::OK);
+    assert_eq!(bring(json!(other.wireguard_key)).await.slug(), "wg-key-in-use");
+    assert_eq!(bring(json!(device.wireguard_key)).await.slug(), "wg-key-in-use");
+    assert_eq!(bring(json!(world.hub.key())).await.slug(), "wg-key-invalid");
+    assert_eq!(bring(json!("hello")).await.slug(), "wg-key-invalid");
+    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    assert!(world.hub.knows(key));
+}
+
+#[tokio::test]
+async fn a_return_ticket_brings_a_device_back_whose_certificate_has_ended() {
+    use common::domain::TokenPurpose;
+    use iot_bridge_api::app::tokens::TokenOrder;
+    let world = World::new().await;
+    let (device, leaf) = world.certified(ID).await;
+    world.clock.advance(Duration::from_hours(24 * 60));
+    let ordinary = world.enroll(ID, &world.token_for(ID).await, &device.request()).await;
+    assert_eq!(ordinary.status_and_slug(), (409, "already-enrolled".to_owned()));
+    let order = TokenOrder {
+        purpose: TokenPurpose::Return,
+        ..TokenOrder::for_device(&ID.parse().unwrap())
+    };
+    let ticket = world.token(order).await;
+
+    let back = world.enroll(ID, &ticket, &device.request()).await;
+
+    assert_eq!(back.status, StatusCode::CREATED, "{back:?}");
+    assert_eq!(back.json()["wireguard_ip"], "10.8.0.2");
+    let check_in = async |leaf: &str| world.as_device("POST", CHECK_IN, leaf, None).await.status;
+    assert_eq!(check_in(&back.field("certificate")).await, StatusCode::OK);
+    assert_eq!(check_in(&leaf).await, StatusCode::UNAUTHORIZED);
+    let unknown = world
+        .enroll("pump-9", &ticket, &TestDevice::new("pump-9").request())
+        .await;
+    assert_eq!(unknown.status_and_slug(), (403, "device-mismatch".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_not_configured_is_null() {
+    let world = World::new().await;
+    let (_, leaf) = world.certified(ID).await;
+
+    let answer = world
+        .as_device("GET", "/devices/pump-7/configuration", &leaf, None)
+        .await;
+
+    let nothing = Value::Null;
+    let body = answer.json();
+    assert_eq!(
+        (&body["mqtt_url"], &body["hawkbit"], &body["influx"]),
+        (&nothing, &nothing, &nothing)
+    );
+    assert_eq!(body["server_time"], "2026-05-01T12:00:00Z");
+}
+
+fn csr(device: &TestDevice) -> Value {
+    json!({ "csr": device.csr })
+}
