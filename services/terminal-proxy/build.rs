@@ -95,9 +95,7 @@ fn table(dist: &Path) -> Result<String, Box<dyn Error>> {
         .iter()
         .map(|file| row(dist, file))
         .collect::<Result<String, _>>()?;
-    Ok(format!(
-        "pub(crate) static ASSETS: &[Asset] = &[\n{rows}];\n"
-    ))
+    Ok(format!("pub(crate) static ASSETS: &[Asset] = &[\n{rows}];\n"))
 }
 
 fn row(dist: &Path, file: &Path) -> Result<String, Box<dyn Error>> {

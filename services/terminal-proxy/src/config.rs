@@ -5,7 +5,7 @@ mod limits;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::{Args, Parser, Subcommand};
-use common::chassis::config::{ConfigError, LogSettings, ProxySettings, TlsSettings, is_loopback};
+use common::chassis::config::{ConfigError, LogSettings, ProxySettings, TlsSettings, is_loopback, safe_issuer};
 use common::chassis::token::{JwksLocation, JwksSettings, RoleNames, TokenRules};
 use common::domain::VpnNetwork;
 use http::HeaderName;
@@ -207,22 +207,7 @@ impl Config {
 impl LoginSettings {
     fn issuer(&self) -> Result<&str, ConfigError> {
         let issuer = self.oidc_issuer.as_deref().unwrap_or_default();
-        let url = Url::parse(issuer).map_err(|_malformed| {
-            ConfigError::new("`OIDC_ISSUER` is not set to an address, so that nobody could log in.")
-        })?;
-        let is_local = match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        if url.scheme() == "https" || (url.scheme() == "http" && is_local) {
-            Ok(issuer)
-        } else {
-            Err(ConfigError::new(
-                "`OIDC_ISSUER` has to be an `https://` address; logins over plain HTTP can be stolen.",
-            ))
-        }
+        safe_issuer(issuer)
     }
 }
 

@@ -9,6 +9,7 @@ mod command;
 mod follower;
 mod frame;
 mod input;
+mod mask;
 mod messages;
 mod output;
 mod pulse;

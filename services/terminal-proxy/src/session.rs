@@ -232,8 +232,20 @@ impl Sessions {
 pub(crate) enum BeginError {
     #[error(transparent)]
     NoSeat(#[from] NoSeat),
+    /// It went out of service, or began anew, after the permit.
+    #[error("the device is not the one that was authorised")]
+    DeviceGone,
     #[error("the session cannot be recorded")]
     NotRecorded(#[from] StoreError),
+}
+
+impl From<RegistryError> for BeginError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Unknown | RegistryError::WrongState(_) => Self::DeviceGone,
+            RegistryError::Store(error) => Self::NotRecorded(error),
+        }
+    }
 }
 
 fn is_visible(viewer: &Operator, session: &NewSession) -> bool {

@@ -151,6 +151,7 @@ pub(super) fn open_problem(error: OpenError, failures: &FailureLimiter, client: 
             Problem::of(&DEVICE_ADDRESS_INVALID)
         }
         OpenError::Begin(BeginError::NoSeat(error)) => no_seat_problem(error),
+        OpenError::Begin(BeginError::DeviceGone) => Problem::not_found(),
         OpenError::Begin(BeginError::NotRecorded(error)) => {
             error!(
                 error = error_chain(&error),

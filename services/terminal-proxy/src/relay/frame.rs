@@ -220,13 +220,6 @@ pub(crate) fn append_close(to: &mut Vec<u8>, mask: Option<[u8; 4]>, code: u16, r
     append_frame(to, Opcode::Close, mask, &[&code.to_be_bytes(), reason.as_bytes()]);
 }
 
-/// A fresh mask, unpredictable as RFC 6455 §10.3 asks.
-pub(crate) fn fresh_mask() -> [u8; 4] {
-    let mut mask = [0; 4];
-    aws_lc_rs::rand::fill(&mut mask).expect("the operating system gives randomness");
-    mask
-}
-
 /// Masks or unmasks (the same) payload bytes that begin `offset` bytes into their frame.
 pub(crate) fn apply_mask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
     let mut mask = mask;

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::command::Command;
-use super::frame::{Opcode, Violation, append_close, append_frame, fresh_mask};
+use super::frame::{Opcode, Violation, append_close, append_frame};
+use super::mask::fresh_mask;
 use super::messages::{MessageLimits, MessageReader, Received};
 use super::output::Output;
 use super::scratch::with_scratch;

@@ -37,8 +37,8 @@ fn no_space() -> StoreError {
 
 #[async_trait]
 impl SessionLedger for FullDisk {
-    async fn open_session(&self, _: &NewSession) -> Result<(), StoreError> {
-        Err(no_space())
+    async fn open_session(&self, _: &NewSession) -> Result<(), RegistryError> {
+        Err(no_space().into())
     }
 
     async fn close_session(&self, _: SessionId, _: &SessionEnding) -> Result<(), StoreError> {

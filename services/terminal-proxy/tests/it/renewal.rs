@@ -58,7 +58,10 @@ async fn a_fresh_token_without_the_role_or_the_group_ends_the_session() {
 async fn the_ticket_call_names_the_session_that_the_ticket_opens() {
     let world = World::new().await;
     let page = format!("Origin: {ORIGIN}\r\n");
-    let ticket = world.ask_for_ticket("pump-1", &world.token("operator"), &page).await.json();
+    let ticket = world
+        .ask_for_ticket("pump-1", &world.token("operator"), &page)
+        .await
+        .json();
     assert_eq!(ticket["session_expires_in"], 300);
 
     let secret = ticket["ticket"].as_str().unwrap();

@@ -9,11 +9,7 @@ use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::server;
 use common::chassis::shutdown::Shutdown;
 use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, TokenVerifier};
-use common::domain::{
-    Actor, Application, Clock, DeviceId, DeviceRegistry, Digest, EnrollmentTokens, GroupName, IdPattern,
-    IssuedCertificate, ManualClock, NewEnrollmentToken, SessionLedger, SessionRecord, Timestamp, TokenPurpose,
-    VpnNetwork, WireguardPrivateKey,
-};
+use common::domain::{DeviceRegistry, ManualClock, SessionLedger, SessionRecord, Timestamp, VpnNetwork};
 use common::store::{Store, StoreOptions};
 use fakes::issuer::{FakeIssuer, FakeIssuerOptions};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -228,38 +224,7 @@ impl World {
     }
 
     async fn enroll(&self, name: &str) {
-        let id = DeviceId::parse(name).unwrap();
-        let secret_hash = Digest::of(name.as_bytes());
-        let token = NewEnrollmentToken {
-            secret_hash,
-            purpose: TokenPurpose::Enroll,
-            id_pattern: IdPattern::parse(name).unwrap(),
-            group: GroupName::default(),
-            quota: 1,
-            expires_at: self.clock.now() + Duration::from_hours(1),
-        };
-        self.store.create_token(&token, &Actor::Console).await.unwrap();
-        let csr_der = name.as_bytes().to_vec();
-        let application = Application {
-            csr_digest: Digest::of(&csr_der),
-            key_digest: Digest::of(name.as_bytes()),
-            csr_der,
-            wireguard_key: WireguardPrivateKey::generate().public_key(),
-            wireguard_key_is_ours: false,
-            device_type: Some("pump".to_owned()),
-            display_name: None,
-        };
-        let admission = self.store.admit(&id, &secret_hash, &application).await.unwrap();
-        let issued = IssuedCertificate {
-            serial: Digest::of(name.as_bytes()).to_string(),
-            leaf_pem: String::new(),
-            ca_chain_pem: String::new(),
-            intermediates: 1,
-            not_before: self.clock.now(),
-            not_after: self.clock.now() + Duration::from_hours(24),
-        };
-        self.store.record_certificate(&admission.intent, &issued).await.unwrap();
-        self.store.mark_enrolled(&id, &[]).await.unwrap();
+        fakes::fleet::enroll(&self.store, self.clock.as_ref(), name).await;
     }
 }
 

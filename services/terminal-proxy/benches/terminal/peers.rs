@@ -1,0 +1,154 @@
+//! What stands between client and device.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::process::Process;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// Nothing.
+    Direct,
+    /// nginx with Debian's settings, access log off, no login check.
+    Nginx,
+    /// This library, with login check and durable audit.
+    Proxy,
+}
+
+impl Peer {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Nginx => "nginx",
+            Self::Proxy => "terminal-proxy",
+        }
+    }
+}
+
+/// How to open a terminal.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) port: u16,
+    pub(crate) path: String,
+    pub(crate) token: Option<String>,
+}
+
+/// A peer that runs.
+pub(crate) struct Running {
+    pub(crate) door: Door,
+    /// None for the direct connection.
+    pub(crate) process: Option<Process>,
+}
+
+/// The device, and a folder for everything that is written.
+pub(crate) struct Stage {
+    pub(crate) device: Process,
+    device_port: u16,
+    folder: PathBuf,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let (device, port) = Process::role(&["device"]);
+        let folder = std::env::temp_dir().join(format!("terminal-proxy-bench-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Self {
+            device,
+            device_port: port.parse().unwrap(),
+            folder,
+        }
+    }
+
+    /// Lists the peers that can be had.
+    pub(crate) fn peers() -> Vec<Peer> {
+        let has_nginx = Command::new("nginx").arg("-v").output().is_ok();
+        let all = [Peer::Direct, Peer::Nginx, Peer::Proxy];
+        all.into_iter()
+            .filter(|peer| has_nginx || *peer != Peer::Nginx)
+            .collect()
+    }
+
+    /// Starts a fresh one, so that no measurement leaves traces in the next.
+    pub(crate) fn start(&self, peer: Peer) -> Running {
+        match peer {
+            Peer::Direct => Running {
+                door: Door {
+                    port: self.device_port,
+                    path: "/ws".to_owned(),
+                    token: None,
+                },
+                process: None,
+            },
+            Peer::Nginx => self.nginx(),
+            Peer::Proxy => self.proxy(),
+        }
+    }
+
+    fn nginx(&self) -> Running {
+        let port = free_port();
+        let folder = self.folder.display();
+        let configuration = format!(
+            "daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n\
+             worker_rlimit_nofile 20000; events {{ worker_connections 10000; }}\n\
+             http {{ access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};\n\
+             fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};\n\
+             map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}\n\
+             server {{ listen 127.0.0.1:{port} backlog=4096;\n\
+             location / {{ proxy_pass http://127.0.0.1:{}; proxy_http_version 1.1;\n\
+             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; }} }} }}\n",
+            self.device_port
+        );
+        let file = self.folder.join("nginx.conf");
+        fs::write(&file, configuration).unwrap();
+        let process = Process::start(
+            Command::new("nginx")
+                .arg("-c")
+                .arg(file)
+                .arg("-e")
+                .arg(self.folder.join("start.log")),
+        );
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            sleep(Duration::from_millis(20));
+        }
+        Running {
+            door: Door {
+                port,
+                path: "/ws".to_owned(),
+                token: None,
+            },
+            process: Some(process),
+        }
+    }
+
+    fn proxy(&self) -> Running {
+        let database = self.folder.join("proxy.db");
+        for ending in ["", "-wal", "-shm"] {
+            drop(fs::remove_file(format!("{}{ending}", database.display())));
+        }
+        let arguments = format!("{} {}", self.device_port, database.display());
+        let (process, line) = Process::role(&["proxy", &arguments]);
+        let (port, token) = line.split_once(' ').unwrap();
+        Running {
+            door: Door {
+                port: port.parse().unwrap(),
+                path: "/terminal/pump-1".to_owned(),
+                token: Some(token.to_owned()),
+            },
+            process: Some(process),
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
