@@ -25,6 +25,10 @@ fn every_rule_fails_when_it_is_violated() {
 
         let found = offences(tree.path());
 
-        assert!(found.iter().any(|offence| offence.contains(rule.name)), "nobody noticed that {}", rule.name);
+        assert!(
+            found.iter().any(|offence| offence.contains(rule.name)),
+            "nobody noticed that {}",
+            rule.name
+        );
     }
 }

@@ -14,12 +14,21 @@ use common::chassis::token::INVALID_TOKEN;
 #[test]
 fn errors_md_lists_every_problem_and_no_other() {
     let mut text = String::from(ERRORS_HEAD);
-    let services = [("both", COMMON), ("both", &[INVALID_TOKEN]), BRIDGE_PROBLEMS, PROXY_PROBLEMS];
+    let services = [
+        ("both", COMMON),
+        ("both", &[INVALID_TOKEN]),
+        BRIDGE_PROBLEMS,
+        PROXY_PROBLEMS,
+    ];
     let mut rows = BTreeMap::new();
     for (service, problems) in services {
         for ProblemType { slug, status, meaning } in problems {
             let row = format!("| `{slug}` | {} | {service} | {meaning} |", status.as_u16());
-            assert!(rows.insert(*slug, row).is_none_or(|other| service != "both" && !other.contains("both")), "{slug} twice");
+            assert!(
+                rows.insert(*slug, row)
+                    .is_none_or(|other| service != "both" && !other.contains("both")),
+                "{slug} twice"
+            );
         }
     }
     for row in rows.values() {
@@ -48,24 +57,65 @@ fn api_md_lists_every_route_of_the_bridge() {
 #[test]
 fn the_readme_names_only_options_that_quickstart_has() {
     let command = quickstart::config::Config::command();
-    let known: Vec<String> = command.get_arguments().filter_map(|it| it.get_long()).map(|it| format!("--{it}")).collect();
+    let known: Vec<String> = command
+        .get_arguments()
+        .filter_map(|it| it.get_long())
+        .map(|it| format!("--{it}"))
+        .collect();
     let readme = read("README.md");
     let table = readme.lines().filter(|line| line.starts_with("| `-- --"));
-    let words = table.flat_map(|line| line.split('`').nth(1).unwrap().split(' ')).filter(|word| word.len() > 2);
+    let words = table
+        .flat_map(|line| line.split('`').nth(1).unwrap().split(' '))
+        .filter(|word| word.len() > 2);
     for option in words.filter(|word| word.starts_with("--")) {
-        assert!(known.iter().any(|it| it == option), "the README names {option}, which quickstart does not have");
+        assert!(
+            known.iter().any(|it| it == option),
+            "the README names {option}, which quickstart does not have"
+        );
     }
 }
 
 #[test]
+fn the_readme_s_command_lines_are_understood() {
+    let readme = read("README.md");
+    let lines = readme
+        .lines()
+        .map(|line| line.split(" #").next().unwrap_or_default().replace('\'', ""));
+    let mut seen = 0;
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let command = match words.first() {
+            Some(&"iot-bridge-api") => iot_bridge_api::config::Config::command(),
+            Some(&"terminal-proxy") => terminal_proxy::config::Config::command(),
+            _ => continue,
+        };
+        seen += 1;
+        command.try_get_matches_from(&words).unwrap();
+    }
+    assert!(seen >= 5, "the README shows how to run the services");
+}
+
+#[test]
 fn every_link_between_the_documents_leads_somewhere() {
-    let documents = fs::read_dir(root()).unwrap().chain(fs::read_dir(root().join("docs")).unwrap());
-    let documents = documents.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "md"));
+    let documents = fs::read_dir(root())
+        .unwrap()
+        .chain(fs::read_dir(root().join("docs")).unwrap());
+    let documents = documents
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "md"));
     for document in documents {
         let text = fs::read_to_string(&document).unwrap();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split([')', '#']).next())
+        {
             let target = document.parent().unwrap().join(link);
-            assert!(link.is_empty() || link.contains("://") || target.exists(), "{}: {link}", document.display());
+            assert!(
+                link.is_empty() || link.contains("://") || target.exists(),
+                "{}: {link}",
+                document.display()
+            );
         }
     }
 }
@@ -93,17 +143,42 @@ exit code 78; `check-config` only looks. `--help` says the same as this page.
 
 /// One table of settings, subcommands included.
 fn settings(text: &mut String, program: &str, command: &Command) {
-    write!(text, "\n## {program}\n\n| variable | flag | default | meaning |\n|---|---|---|---|\n").unwrap();
+    write!(
+        text,
+        "\n## {program}\n\n| variable | flag | default | meaning |\n|---|---|---|---|\n"
+    )
+    .unwrap();
     let mut rows = BTreeMap::new();
     let commands = [command].into_iter().chain(command.get_subcommands());
     for argument in commands.flat_map(Command::get_arguments) {
-        let (Some(variable), Some(flag)) = (argument.get_env(), argument.get_long()) else { continue };
-        let defaults: Vec<_> = argument.get_default_values().iter().map(|it| it.to_string_lossy()).collect();
-        let default = if defaults.is_empty() { String::new() } else { format!("`{}`", defaults.join(",")) };
-        let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        let (Some(variable), Some(flag)) = (argument.get_env(), argument.get_long()) else {
+            continue;
+        };
+        let defaults: Vec<_> = argument
+            .get_default_values()
+            .iter()
+            .map(|it| it.to_string_lossy())
+            .collect();
+        let default = if defaults.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", defaults.join(","))
+        };
+        let help = argument
+            .get_long_help()
+            .or(argument.get_help())
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let help = help
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace('|', "\\|");
         let variable = variable.to_string_lossy().into_owned();
-        rows.insert(variable.clone(), format!("| `{variable}` | `--{flag}` | {default} | {help} |"));
+        rows.insert(
+            variable.clone(),
+            format!("| `{variable}` | `--{flag}` | {default} | {help} |"),
+        );
     }
     for row in rows.values() {
         writeln!(text, "{row}").unwrap();
@@ -114,7 +189,10 @@ fn same_as_expected(document: &str, expected: &str) {
     if fs::read_to_string(root().join(document)).unwrap_or_default() != expected {
         let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join(Path::new(document).file_name().unwrap());
         fs::write(&fresh, expected).unwrap();
-        panic!("{document} is not true any more; what it should say is in {}", fresh.display());
+        panic!(
+            "{document} is not true any more; what it should say is in {}",
+            fresh.display()
+        );
     }
 }
 

@@ -143,8 +143,8 @@ pub const RULES: &[Rule] = &[
                     "mod util;",
                     "mod helpers",
                     "mod helper;",
-                    "mod misc",
-                    "mod manager",
+                    "mod misc;",
+                    "mod manager;",
                 ],
             )
         },

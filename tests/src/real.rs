@@ -1,6 +1,9 @@
 //! The real servers: how each is started, and spoken to beside what our services do.
 
+pub(crate) mod bridge;
 pub(crate) mod keycloak;
+pub(crate) mod step_ca;
+pub(crate) mod ttyd;
 
 mod process;
 mod secret;

@@ -35,15 +35,15 @@ enum CheckError {
 /// Walks the path and says how long each step took.
 pub(crate) async fn run(
     config: &Config,
+    platform: &Platform,
     data: &DataFolder,
     shutdown: &Shutdown,
     progress: &mut Progress,
 ) -> Result<(), Box<dyn Error>> {
-    let platform = Platform::start(config, data, shutdown, progress).await?;
     let operator = platform.log_in().await?;
     progress.done("logged in", "authorization code with PKCE");
     let fleet = Fleet {
-        platform: &platform,
+        platform,
         data,
         operator: &operator,
         shutdown,
@@ -55,8 +55,6 @@ pub(crate) async fn run(
         decommission(&operator, first.id(), progress).await?;
     }
     let (seconds, memory) = (progress.elapsed().as_secs_f64(), peak_memory_megabytes());
-    shutdown.drain();
-    platform.store.close().await;
     say(format_args!(
         "check passed in {seconds:.3} s, at most {memory} MB of memory"
     ));

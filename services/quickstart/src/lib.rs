@@ -35,25 +35,28 @@ pub async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     shutdown.on_signals()?;
     let data = DataFolder::open(config.data_dir.as_deref())?;
     let mut progress = Progress::start();
+    let platform = Platform::start(config, &data, &shutdown, &mut progress).await?;
     let result = if config.check {
-        check::run(config, &data, &shutdown, &mut progress).await
+        check::run(config, &platform, &data, &shutdown, &mut progress).await
     } else {
-        serve(config, &data, &shutdown, &mut progress).await
+        serve(config, &platform, &data, &shutdown, &mut progress).await
     };
+    // The ends of the sessions are still to be recorded: the database goes last.
     shutdown.finish(DRAIN).await;
+    platform.store.close().await;
     result
 }
 
 async fn serve(
     config: &Config,
+    platform: &Platform,
     data: &DataFolder,
     shutdown: &Shutdown,
     progress: &mut Progress,
 ) -> Result<(), Box<dyn Error>> {
-    let platform = Platform::start(config, data, shutdown, progress).await?;
     let operator = platform.log_in().await?;
     let fleet = Fleet {
-        platform: &platform,
+        platform,
         data,
         operator: &operator,
         shutdown,
@@ -70,6 +73,5 @@ async fn serve(
     say("\nCtrl-C ends it.");
     shutdown.token().cancelled().await;
     say("\nEnding: sessions are told, devices leave.");
-    platform.store.close().await;
     Ok(())
 }

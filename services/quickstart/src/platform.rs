@@ -16,7 +16,7 @@ use common::store::{Store, StoreOptions};
 use http::HeaderName;
 use iot_bridge_api::adapters::wireguard::WireguardHub;
 use iot_bridge_api::app::token_secret::TokenPepper;
-use iot_bridge_api::{Doors, Parts, Services, Settings};
+use iot_bridge_api::{Doors, NeighbourParts, Parts, Services, Settings};
 use oidc_issuer::client::{self, Login};
 use oidc_issuer::{ClientConfig, Issuer, IssuerConfig, UserConfig};
 use secrecy::SecretString;
@@ -89,24 +89,13 @@ impl Platform {
         progress.done("authority", "root → intermediate → leaf, in a folder");
 
         let password = random_secret();
-        serve_login(
-            listeners.login,
-            login_config(&issuer, &proxy, &password),
-            clock.clone(),
-            shutdown,
-        )
-        .await?;
+        let login = login_config(&issuer, &proxy, &password);
+        serve_login(listeners.login, login, clock.clone(), shutdown).await?;
         let keys = signing_keys(&issuer, &http, clock.clone(), shutdown);
         progress.done("login", &issuer);
 
         let network = VpnNetwork::new(NETWORK.parse()?, None)?;
-        let hub = HubConfig {
-            private_key: data.hub_key()?,
-            network,
-            listen: loopback(0),
-            clock: clock.clone(),
-        };
-        let hub = Arc::new(EmbeddedHub::start(hub).await?);
+        let hub = start_hub(network, data, clock.clone()).await?;
         let hub_endpoint: HubEndpoint = hub.listen_address().to_string().parse()?;
         progress.done("hub", format_args!("WireGuard on udp {hub_endpoint}"));
 
@@ -115,6 +104,7 @@ impl Platform {
             certificate_authority: Arc::new(authority),
             vpn: Arc::new(WireguardHub::new(hub.clone(), network)),
             access_tokens: verifier(&issuer, BRIDGE, &keys, &clock)?,
+            neighbours: NeighbourParts::default(),
             clock: clock.clone(),
             settings: bridge_settings(network, hub_endpoint.clone(), data)?,
         });
@@ -226,6 +216,20 @@ async fn serve_login(
     let metrics = HttpMetrics::register(&mut prometheus_client::registry::Registry::default(), "login", "");
     server::serve(listener, issuer.router(), Options::new(&metrics), shutdown);
     Ok(())
+}
+
+async fn start_hub(
+    network: VpnNetwork,
+    data: &DataFolder,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<EmbeddedHub>, Box<dyn Error>> {
+    let config = HubConfig {
+        private_key: data.hub_key()?,
+        network,
+        listen: loopback(0),
+        clock,
+    };
+    Ok(Arc::new(EmbeddedHub::start(config).await?))
 }
 
 fn signing_keys(issuer: &Url, http: &reqwest::Client, clock: Arc<dyn Clock>, shutdown: &Shutdown) -> Arc<JwksCache> {

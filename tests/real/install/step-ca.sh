@@ -9,6 +9,7 @@ cache=$1
 . "$(dirname "$0")/../packages.sh"
 
 need openssl openssl
+need gcc gcc
 need curl curl
 need jq jq
 need wg wireguard-tools
@@ -17,11 +18,13 @@ installed=$cache/step-ca-$ca-$cli-$est
 if [ ! -d "$installed" ]; then
   work=$(mktemp -d "$cache/step-ca.XXXXXX")
   trap 'rm -rf "$work"' EXIT
+  export GOBIN=$work
   # Without cgo, or it asks for the library of smart card readers.
-  export CGO_ENABLED=0 GOBIN=$work GOFLAGS=-trimpath
-  go install "github.com/smallstep/certificates/cmd/step-ca@$ca"
-  go install "github.com/smallstep/cli/cmd/step@$cli"
-  go install "github.com/globalsign/est/cmd/estclient@$est"
+  CGO_ENABLED=0 go install "github.com/smallstep/certificates/cmd/step-ca@$ca"
+  CGO_ENABLED=0 go install "github.com/smallstep/cli/cmd/step@$cli"
+  # Built in its own folder, because `go install` also wants the list of its versions, which the proxy may not have.
+  source=$(cd "$work" && go mod download -json "github.com/globalsign/est@$est" | jq -r .Dir)
+  (cd "$source" && go build -o "$work/estclient" ./cmd/estclient)
   chmod 755 "$work"
   mv "$work" "$installed" # whole or not at all
 fi

@@ -42,6 +42,13 @@ impl ServerProcess {
         })
     }
 
+    /// Returns its process id.
+    pub(crate) fn id(&self) -> Result<String, Failure> {
+        let id = self.child.id();
+        let id = id.ok_or_else(|| Failure::new(format_args!("{} has ended", self.name)))?;
+        Ok(id.to_string())
+    }
+
     /// Waits until the server is ready, unless it ends before, or the time is over.
     pub(crate) async fn until(&mut self, ready: impl AsyncFn() -> bool, deadline: Duration) -> Result<(), Failure> {
         let mut looks = interval(Self::LOOK_INTERVAL);
@@ -63,6 +70,14 @@ impl ServerProcess {
             self.name,
             self.log.display()
         )))
+    }
+}
+
+impl ServerProcess {
+    /// Kills it as a power cut would, and waits until it is gone.
+    pub(crate) async fn kill(mut self) -> Result<(), Failure> {
+        self.child.kill().await?;
+        Ok(())
     }
 }
 

@@ -1,0 +1,129 @@
+//! A browser's end of a terminal that compares what it is shown.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::failure::{Failure, ensure};
+
+/// How long a shell may be silent when something is due.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a command's answer stands between; the quotes keep it out of the echo.
+const MARK: (&str, &str) = ("<<", ">>");
+
+pub(super) struct Terminal {
+    socket: WebSocketStream<TcpStream>,
+    /// Output that was not asked for yet.
+    unread: Vec<u8>,
+}
+
+impl Terminal {
+    pub(super) async fn open(address: SocketAddr, path: &str, token: &str) -> Result<Self, Failure> {
+        let mut request = format!("ws://{address}{path}").into_client_request()?;
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("tty"));
+        let stream = TcpStream::connect(address).await?;
+        let (socket, _) = client_async(request, stream).await?;
+        let mut terminal = Self {
+            socket,
+            unread: Vec::new(),
+        };
+        terminal.say(br#"{"AuthToken":"","columns":100,"rows":30}"#).await?;
+        Ok(terminal)
+    }
+
+    /// Sends a message of ttyd's protocol.
+    pub(super) async fn say(&mut self, message: &'static [u8]) -> Result<(), Failure> {
+        Ok(self.socket.send(Message::Binary(Bytes::from_static(message))).await?)
+    }
+
+    pub(super) async fn type_line(&mut self, line: &str) -> Result<(), Failure> {
+        let message = Message::Binary(format!("0{line}\r").into());
+        Ok(self.socket.send(message).await?)
+    }
+
+    /// Runs a command and returns what it printed, without the end of the line.
+    pub(super) async fn ask(&mut self, command: &str) -> Result<String, Failure> {
+        let (begin, end) = MARK;
+        self.type_line(&format!("echo '{begin}'; {command}; echo '{end}'"))
+            .await?;
+        self.until(&format!("{begin}\r\n")).await?;
+        let answer = self.until(&format!("{end}\r\n")).await?;
+        Ok(answer.trim_end().to_owned())
+    }
+
+    /// Reads up to and including `end`; returns what stood before it.
+    pub(super) async fn until(&mut self, end: &str) -> Result<String, Failure> {
+        loop {
+            let found = self
+                .unread
+                .windows(end.len())
+                .position(|window| window == end.as_bytes());
+            if let Some(at) = found {
+                let rest = self.unread.split_off(at + end.len());
+                let before = std::mem::replace(&mut self.unread, rest);
+                let before = before.get(..at).unwrap_or_default();
+                return Ok(String::from_utf8_lossy(before).into_owned());
+            }
+            self.read(end).await?;
+        }
+    }
+
+    /// Reads exactly this.
+    pub(super) async fn expect(&mut self, expected: &[u8]) -> Result<(), Failure> {
+        let mut at = 0;
+        while at < expected.len() {
+            let due = expected.get(at..).unwrap_or_default();
+            let came = std::mem::take(&mut self.unread);
+            let (now, later) = came.split_at(came.len().min(due.len()));
+            ensure(
+                due.starts_with(now),
+                format_args!("after {at} bytes the output differs"),
+            )?;
+            at += now.len();
+            self.unread = later.to_vec();
+            if self.unread.is_empty() && at < expected.len() {
+                self.read("more output").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads to the end and returns the close code.
+    pub(super) async fn closed(&mut self) -> Result<u16, Failure> {
+        loop {
+            let message = timeout(PATIENCE, self.socket.next()).await?;
+            match message.ok_or_else(|| Failure::new("the connection ended without a Close"))?? {
+                Message::Close(Some(frame)) => return Ok(frame.code.into()),
+                Message::Close(None) => return Err(Failure::new("a Close without a code")),
+                Message::Binary(_) | Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+    }
+
+    async fn read(&mut self, awaited: &str) -> Result<(), Failure> {
+        let message = timeout(PATIENCE, self.socket.next()).await;
+        let message = message.map_err(|_elapsed| {
+            let seen = String::from_utf8_lossy(&self.unread);
+            Failure::new(format_args!("{awaited:?} does not come; seen {seen:?}"))
+        })?;
+        let message = message.ok_or_else(|| Failure::new("the connection ended"))??;
+        ensure(!message.is_close(), format_args!("closed: {message:?}"))?;
+        if let Message::Binary(bytes) = message
+            && let Some(output) = bytes.strip_prefix(b"0")
+        {
+            self.unread.extend_from_slice(output);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! The device network on a real interface: a hub, three devices and an outsider, each in a network
+//! namespace of its own, with wireguard-go, nftables and ttyd. Who reaches whom, before and after
+//! everything that may happen to a hub. Needs root.
+
+mod device;
+mod events;
+mod hub;
+mod matrix;
+mod namespace;
+mod reconciler;
+mod underlay;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::domain::{VpnAddress, VpnNetwork};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use wireguard::contract::keeps_its_promises;
+use wireguard::{Hub as _, PeerConfig};
+
+use self::device::Device;
+use self::hub::HubProcess;
+use self::matrix::{Matrix, Way};
+use self::namespace::Namespace;
+use self::reconciler::Reconciler;
+use self::underlay::Underlay;
+use crate::failure::{Failure, ensure};
+use crate::stage::Stage;
+
+/// The only user who may reach a device's terminal: terminal-proxy's.
+const TERMINAL_UID: u32 = 999;
+const TERMINAL_PORT: u16 = 7681;
+
+/// The hub's port that devices may reach.
+const METRICS_PORT: u16 = 8086;
+
+/// What the hub serves as well, and no device may reach.
+const CLOSED_HUB_PORTS: [u16; 4] = [22, 8000, 8888, TERMINAL_PORT];
+
+/// What a device serves besides its terminal, and nobody may reach.
+const CLOSED_DEVICE_PORTS: [u16; 3] = [22, 80, METRICS_PORT];
+
+/// WireGuard repeats an unanswered handshake every five seconds.
+const FIRST_HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// How long the network may be away, whatever happened to the hub.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
+    ensure(
+        rustix::process::getuid().is_root(),
+        "network namespaces can be made by root only",
+    )?;
+    let mut world = stage.step("five network namespaces", World::build(stage)).await?;
+    stage
+        .step("rules that do not load keep the interface down", world.rules_decide())
+        .await?;
+    stage
+        .step("the hub process comes up", world.hub.start(&world.hub_namespace))
+        .await?;
+    stage.step("it keeps every promise of a hub", world.promises()).await?;
+    stage
+        .step("three devices join and serve a genuine ttyd", world.join(stage))
+        .await?;
+    stage
+        .step("nobody reaches what is not theirs", world.matrix().holds())
+        .await?;
+    stage
+        .step("a stranger with the hub's key gets no handshake", world.stranger())
+        .await?;
+    for event in events::ALL {
+        stage.step(event.name, world.recovers_from(event)).await?;
+    }
+    stage
+        .step(
+            "nobody reaches what is not theirs, after all that",
+            world.matrix().holds(),
+        )
+        .await?;
+    stage
+        .step("without the hub nothing leaves in the clear", world.nothing_leaks())
+        .await?;
+    stage
+        .step("without its rules the matrix does not hold", world.rules_matter())
+        .await
+}
+
+/// Everything, in the order in which it has to go.
+struct World {
+    reconciler: JoinSet<()>,
+    listeners: JoinSet<()>,
+    devices: Vec<Device>,
+    last_seen: Vec<PeerConfig>,
+    hub: HubProcess,
+    hub_namespace: Arc<Namespace>,
+    outsider: Arc<Namespace>,
+    device_namespaces: Vec<Arc<Namespace>>,
+    ttyd: PathBuf,
+    network: VpnNetwork,
+    _underlay: Underlay,
+    _folder: TempDir,
+}
+
+impl World {
+    async fn build(stage: &Stage) -> Result<Self, Failure> {
+        let network = VpnNetwork::new("10.8.0.0/16".parse()?, None)?;
+        let underlay = Underlay::new().await?;
+        let hub_namespace = underlay.attach("iotb-hub", 1).await?;
+        let outsider = underlay.attach("iotb-out", 99).await?;
+        let mut device_namespaces = Vec::new();
+        for number in 1..=3 {
+            device_namespaces.push(underlay.attach(&format!("iotb-dev{number}"), 10 + number).await?);
+        }
+        let folder = tempfile::tempdir()?;
+        let mut listeners = JoinSet::new();
+        let hub_ports = CLOSED_HUB_PORTS.into_iter().chain([METRICS_PORT]);
+        hub_namespace.serve(hub_ports, &mut listeners).await?;
+        for namespace in &device_namespaces {
+            namespace.serve(CLOSED_DEVICE_PORTS, &mut listeners).await?;
+        }
+        Ok(Self {
+            reconciler: JoinSet::new(),
+            listeners,
+            devices: Vec::new(),
+            last_seen: Vec::new(),
+            hub: HubProcess::new(stage, folder.path(), network)?,
+            hub_namespace,
+            outsider,
+            device_namespaces,
+            ttyd: stage.installed("ttyd")?,
+            network,
+            _underlay: underlay,
+            _folder: folder,
+        })
+    }
+
+    /// A machine whose `nft` says no: the hub process ends, and there is no interface that is up.
+    async fn rules_decide(&mut self) -> Result<(), Failure> {
+        self.hub.fails_without_nft(&self.hub_namespace).await?;
+        let links = self.hub_namespace.run("ip", &["-brief", "link", "show", "up"]).await?;
+        ensure(
+            !links.contains(hub::INTERFACE),
+            format_args!("the interface is up: {links}"),
+        )
+    }
+
+    async fn promises(&self) -> Result<(), Failure> {
+        let kept = keeps_its_promises(&self.hub.client(), self.network).await?;
+        ensure(kept > 0, "there was no promise to keep")
+    }
+
+    /// Lets every device in, the second one only through the reconciler.
+    async fn join(&mut self, stage: &Stage) -> Result<(), Failure> {
+        let hub_key = self.hub.key().await?;
+        for (number, namespace) in (2..).zip(&self.device_namespaces) {
+            let address = self.address(number)?;
+            let device = Device::join(stage, namespace, address, &self.ttyd, hub_key).await?;
+            self.devices.push(device);
+        }
+        let wanted = self.devices.iter().map(Device::as_peer).collect();
+        let reconciler = Reconciler::new(self.hub.client(), wanted);
+        self.reconciler.spawn(reconciler.run());
+        self.matrix().open_ways_work(FIRST_HANDSHAKE).await?;
+        for device in &self.devices {
+            device.has_a_genuine_ttyd(&self.hub_namespace).await?;
+        }
+        Ok(())
+    }
+
+    async fn recovers_from(&mut self, event: &events::Event) -> Result<(), Failure> {
+        event.happen(&mut self.hub, &self.hub_namespace, &self.devices).await?;
+        let whole = async {
+            events::nothing_is_left(&self.hub_namespace).await;
+            self.matrix().open_ways_work(RECOVERY).await
+        };
+        let in_time = tokio::time::timeout(RECOVERY, whole).await;
+        in_time.map_err(|_| Failure::new("the network did not come back within 5 s"))??;
+        self.matrix().holds().await
+    }
+
+    /// Somebody who knows everything but a device's private key.
+    async fn stranger(&mut self) -> Result<(), Failure> {
+        let key = self.hub.key().await?;
+        let _stranger = Device::connect(&self.outsider, self.address(77)?, key).await?;
+        let way = Way::new(&self.outsider, 0, (self.network.hub(), METRICS_PORT), false);
+        way.holds().await
+    }
+
+    async fn nothing_leaks(&mut self) -> Result<(), Failure> {
+        self.reconciler.shutdown().await;
+        self.last_seen = self.peers_as_seen().await?;
+        self.hub.end().await?;
+        // The outsider poses as the first device on the way that is left.
+        let [first, ..] = self.devices.as_slice() else {
+            return Err(Failure::new("there is no device"));
+        };
+        let address = first.address.ip();
+        self.outsider
+            .run("ip", &["address", "add", &format!("{address}/32"), "dev", "lo"])
+            .await?;
+        self.outsider.serve([TERMINAL_PORT], &mut self.listeners).await?;
+        let default = ["route", "add", "default", "via", underlay::OUTSIDER];
+        self.hub_namespace.run("ip", &default).await?;
+        let way = Way::new(&self.hub_namespace, TERMINAL_UID, (address, TERMINAL_PORT), false);
+        way.holds().await?;
+        // And that it is the rules that keep it from leaving.
+        self.hub_namespace.run("nft", &["flush", "ruleset"]).await?;
+        let way = Way::new(&self.hub_namespace, TERMINAL_UID, (address, TERMINAL_PORT), true);
+        way.holds().await?;
+        self.hub_namespace
+            .run("ip", &["route", "delete", "default"])
+            .await
+            .map(drop)
+    }
+
+    /// The matrix would notice if there were no rules: a stopped hub process does not bring them back.
+    async fn rules_matter(&mut self) -> Result<(), Failure> {
+        self.hub.start(&self.hub_namespace).await?;
+        self.hub.client().ensure_peers(&self.last_seen).await?;
+        self.hub.pause()?;
+        self.hub_namespace.run("nft", &["flush", "ruleset"]).await?;
+        self.matrix().opened_for_all(RECOVERY).await
+    }
+
+    async fn peers_as_seen(&self) -> Result<Vec<PeerConfig>, Failure> {
+        let seen = self.hub.client().peers().await?;
+        let endpoint = |peer: &PeerConfig| seen.iter().find(|status| status.key == peer.key)?.endpoint;
+        let peers = self.devices.iter().map(Device::as_peer);
+        Ok(peers.map(|peer| peer.last_seen_at(endpoint(&peer))).collect())
+    }
+
+    fn matrix(&self) -> Matrix<'_> {
+        Matrix {
+            hub: &self.hub_namespace,
+            outsider: &self.outsider,
+            devices: &self.devices,
+            network: self.network,
+        }
+    }
+
+    fn address(&self, number: u8) -> Result<VpnAddress, Failure> {
+        let [first, second, ..] = self.network.hub().octets();
+        let address = self.network.device_address(Ipv4Addr::new(first, second, 0, number));
+        address.ok_or_else(|| Failure::new("the network has no such address"))
+    }
+}
+
+/// Returns the names of what is there, for a message.
+fn list(names: impl IntoIterator<Item = String>) -> String {
+    let names: BTreeSet<_> = names.into_iter().collect();
+    names.into_iter().collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,174 @@
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::domain::{VpnNetwork, WireguardKey};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+use wireguard::{Hub as _, SocketHub};
+
+use super::namespace::{Namespace, run};
+use super::{METRICS_PORT, TERMINAL_PORT, TERMINAL_UID};
+use crate::failure::{Failure, ensure};
+use crate::stage::Stage;
+
+/// The hub's interface. A daemon's socket has its name, and all namespaces share the folder of sockets.
+pub(super) const INTERFACE: &str = "iotb-hub0";
+
+/// How long the hub process may take to come up, or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The hub process, and what happens to it.
+pub(super) struct HubProcess {
+    program: PathBuf,
+    folder: PathBuf,
+    log: PathBuf,
+    network: VpnNetwork,
+    process: Option<Child>,
+}
+
+impl HubProcess {
+    pub(super) fn new(stage: &Stage, folder: &Path, network: VpnNetwork) -> Result<Self, Failure> {
+        let ours = std::env::current_exe()?;
+        let program = ours.with_file_name("examples").join("hub");
+        ensure(
+            program.exists(),
+            "our hub process is not built; `tests/real/run wireguard` does that",
+        )?;
+        let log = stage.log("hub")?;
+        std::fs::write(&log, "")?;
+        Ok(Self {
+            program,
+            folder: folder.to_owned(),
+            log,
+            network,
+            process: None,
+        })
+    }
+
+    pub(super) fn client(&self) -> SocketHub {
+        SocketHub::new(self.socket(), self.network)
+    }
+
+    pub(super) async fn key(&self) -> Result<WireguardKey, Failure> {
+        Ok(self.client().identity().await?)
+    }
+
+    /// Starts it and waits until it answers.
+    pub(super) async fn start(&mut self, namespace: &Namespace) -> Result<(), Failure> {
+        let mut process = self.command(namespace)?.spawn()?;
+        let client = self.client();
+        let answers = async {
+            while client.health().await.is_err() {
+                sleep(LOOK).await;
+            }
+        };
+        let ended = tokio::select! {
+            answered = timeout(PATIENCE, answers) => match answered {
+                Ok(()) => None,
+                Err(_) => Some("does not answer".to_owned()),
+            },
+            status = process.wait() => Some(format!("ended: {}", status?)),
+        };
+        self.process = Some(process);
+        match ended {
+            None => Ok(()),
+            Some(words) => Err(Failure::new(format_args!(
+                "the hub process {words}; see {}",
+                self.log.display()
+            ))),
+        }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(super) async fn end(&mut self) -> Result<(), Failure> {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        signal(&process, Signal::TERM)?;
+        let status = timeout(PATIENCE, process.wait()).await??;
+        ensure(status.success(), format_args!("the hub process ended with {status}"))
+    }
+
+    /// Stops it from doing anything, for good.
+    pub(super) fn pause(&self) -> Result<(), Failure> {
+        self.process
+            .as_ref()
+            .map_or(Ok(()), |process| signal(process, Signal::STOP))
+    }
+
+    /// Starts it where `nft` says no to everything; it has to end by itself.
+    pub(super) async fn fails_without_nft(&self, namespace: &Namespace) -> Result<(), Failure> {
+        let programs = self.folder.join("no-nft");
+        std::fs::create_dir_all(&programs)?;
+        std::os::unix::fs::symlink("/bin/false", programs.join("nft"))?;
+        let mut command = self.command(namespace)?;
+        let mut process = command
+            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display()))
+            .spawn()?;
+        let status = timeout(PATIENCE, process.wait()).await??;
+        ensure(!status.success(), "the hub process works without its rules")
+    }
+
+    /// Kills it; nobody cleans up behind it.
+    pub(super) async fn kill(&mut self) -> Result<(), Failure> {
+        let mut process = self
+            .process
+            .take()
+            .ok_or_else(|| Failure::new("there is no hub process"))?;
+        Ok(process.kill().await?)
+    }
+
+    /// Kills the daemon that it looks after.
+    pub(super) async fn kill_daemon(&self) -> Result<(), Failure> {
+        let daemon = run("pgrep", &["-x", "-f", &format!("wireguard-go {INTERFACE}")]).await?;
+        let daemon = daemon.trim().parse().ok().and_then(Pid::from_raw);
+        let daemon = daemon.ok_or_else(|| Failure::new("there is not exactly one daemon"))?;
+        Ok(kill_process(daemon, Signal::KILL)?)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("hub.sock")
+    }
+
+    fn command(&self, namespace: &Namespace) -> Result<Command, Failure> {
+        let log = std::fs::File::options().append(true).open(&self.log)?;
+        let mut command = namespace.command(&self.program);
+        command.args([
+            "serve",
+            "--backend",
+            "userspace",
+            "--interface",
+            INTERFACE,
+            "--caller-uid",
+            "0",
+        ]);
+        command.args([
+            "--subnet",
+            &self.network.prefix().to_string(),
+            "--open-port",
+            &METRICS_PORT.to_string(),
+        ]);
+        command.args([
+            "--terminal-uid",
+            &TERMINAL_UID.to_string(),
+            "--terminal-port",
+            &TERMINAL_PORT.to_string(),
+        ]);
+        command
+            .arg("--private-key-file")
+            .arg(self.folder.join("hub.key"))
+            .arg("--socket")
+            .arg(self.socket());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(command)
+    }
+}
+
+fn signal(process: &Child, signal: Signal) -> Result<(), Failure> {
+    let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let id = id.ok_or_else(|| Failure::new("the hub process has ended"))?;
+    Ok(kill_process(id, signal)?)
+}
