@@ -11,6 +11,8 @@ mod names;
 #[cfg(test)]
 mod tests;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::domain::{DeviceId, Digest};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::oid_registry::{
@@ -168,6 +170,19 @@ pub fn requested_id(der: &[u8]) -> Result<DeviceId, CsrRejection> {
     };
     let text = name.as_str().map_err(|_| CsrRejection::SubjectNotAllowed)?;
     DeviceId::parse(text).map_err(|_| CsrRejection::CnMismatch)
+}
+
+/// Reads a request as EST sends it, DER in base64 with white space anywhere (RFC 8951 §3.1): for whom it is, and its
+/// PEM. It is not accepted by that.
+pub fn from_base64(body: &[u8]) -> Result<(DeviceId, String), CsrRejection> {
+    let text: Vec<u8> = body
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    let der = STANDARD.decode(text).map_err(|_| CsrRejection::Malformed)?;
+    let id = requested_id(&der)?;
+    Ok((id, to_pem(&der)))
 }
 
 /// Writes a request as PEM.

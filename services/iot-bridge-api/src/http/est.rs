@@ -50,17 +50,11 @@ impl<S: Send + Sync> FromRequest<S> for Pkcs10 {
         if !kind.trim().eq_ignore_ascii_case(PKCS10) {
             return Err(Problem::unsupported_media_type());
         }
-        let mut text = Bytes::from_request(request, state)
+        let body = Bytes::from_request(request, state)
             .await
-            .map_err(|_too_large| Problem::payload_too_large())?
-            .to_vec();
-        text.retain(|byte| !byte.is_ascii_whitespace());
-        let der = STANDARD.decode(text).map_err(|_| problem::csr_malformed())?;
-        let id = csr::requested_id(&der).map_err(problem::csr)?;
-        Ok(Self {
-            id,
-            pem: csr::to_pem(&der),
-        })
+            .map_err(|_too_large| Problem::payload_too_large())?;
+        let (id, pem) = csr::from_base64(&body).map_err(problem::csr)?;
+        Ok(Self { id, pem })
     }
 }
 

@@ -239,11 +239,6 @@ pub(super) fn enroll(error: EnrollError) -> Problem {
     }
 }
 
-/// Not a request at all.
-pub(super) fn csr_malformed() -> Problem {
-    csr(CsrRejection::Malformed)
-}
-
 pub(super) fn csr(rejection: CsrRejection) -> Problem {
     let is_unreadable = matches!(rejection, CsrRejection::Malformed | CsrRejection::PrivateKey);
     let problem = if is_unreadable {

@@ -1,0 +1,4 @@
+//! One file a parser.
+
+pub mod csr;
+pub mod est;
