@@ -17,8 +17,8 @@ use common::domain::{VpnNetwork, WireguardKey};
 use ipnet::Ipv4Net;
 use wireguard::contract::keeps_its_promises;
 use wireguard::hub_process::{self, HubOptions};
-use wireguard::interface::{FirewallRules, Interface, InterfaceName, InterfaceOptions, private_key};
-use wireguard::{Hub as _, PeerConfig, SocketHub};
+use wireguard::interface::{FirewallRules, Interface, InterfaceOptions};
+use wireguard::{Hub as _, InterfaceName, PeerConfig, SocketHub, private_key};
 
 #[derive(Parser)]
 struct Config {

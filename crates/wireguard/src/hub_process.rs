@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use tracing::{error, info, warn};
 use crate::batching::BatchingHub;
 use crate::control::ControlHub;
 use crate::hub::{Hub, HubError, HubHealth, PeerConfig, PeerStatus, chain};
-use crate::interface::{Fault, Interface, InterfaceError, InterfaceOptions, KeyFileError, private_key};
+use crate::interface::{Fault, Interface, InterfaceError, InterfaceOptions};
+use crate::key_file::{KeyFileError, private_key};
 use crate::socket::{Callers, HubSocket};
 
 /// How often the interface and the rules are looked at.
@@ -62,8 +63,7 @@ pub async fn run(options: HubOptions, shutdown: &Shutdown) -> Result<(), HubProc
         uids: options.caller_uids.clone(),
         network: options.interface.rules.network,
     };
-    let key = private_key(&options.private_key_file)?;
-    let (hub, keeper) = start(options.interface, key, shutdown).await?;
+    let (hub, keeper) = start(options.interface, &options.private_key_file, shutdown).await?;
     let socket = HubSocket::bind(&options.socket, options.socket_gid)
         .await
         .map_err(HubProcessError::Socket)?;
@@ -73,12 +73,24 @@ pub async fn run(options: HubOptions, shutdown: &Shutdown) -> Result<(), HubProc
     Ok(())
 }
 
+/// Brings the interface up and looks after it in this process, until it drains: for one machine on which the bridge
+/// itself is root.
+pub async fn keep(
+    options: InterfaceOptions,
+    private_key_file: &Path,
+    shutdown: &Shutdown,
+) -> Result<BatchingHub, HubProcessError> {
+    let (hub, keeper) = start(options, private_key_file, shutdown).await?;
+    shutdown.spawn(keeper.run(shutdown.token()));
+    Ok(hub)
+}
+
 async fn start(
     options: InterfaceOptions,
-    key: common::domain::WireguardPrivateKey,
+    private_key_file: &Path,
     shutdown: &Shutdown,
 ) -> Result<(BatchingHub, Keeper), HubProcessError> {
-    let mut interface = Interface::new(options, key);
+    let mut interface = Interface::new(options, private_key(private_key_file)?);
     interface.ensure().await?;
     let (condition, up) = watch::channel(Ok(()));
     let attention = Arc::new(Notify::new());

@@ -17,17 +17,13 @@ use crate::hub::HubError;
 
 mod daemon;
 mod firewall;
-mod key_file;
 mod link;
-mod name;
 mod tool;
 
 use daemon::Daemon;
 use firewall::Firewall;
 pub use firewall::FirewallRules;
-pub use key_file::{KeyFileError, private_key};
 use link::Link;
-pub use name::{InterfaceName, InvalidInterfaceName};
 pub use tool::ToolError;
 
 /// More repairs than a bring-up needs: something undoes them.

@@ -30,6 +30,8 @@ mod embedded;
 pub mod hub_process;
 #[cfg(feature = "control")]
 pub mod interface;
+mod interface_name;
+mod key_file;
 mod keys;
 pub mod quick;
 
@@ -47,8 +49,8 @@ pub use control::{Backend, ControlHub};
 pub use device_tunnel::{DeviceTunnel, TunnelConfig};
 pub use embedded::{DialError, EmbeddedHub, HubConfig};
 pub use hub::{Hub, HubError, HubHealth, PeerConfig, PeerFault, PeerStatus};
-#[cfg(feature = "control")]
-pub use interface::{InterfaceName, InvalidInterfaceName};
+pub use interface_name::{InterfaceName, InvalidInterfaceName};
+pub use key_file::{KeyFileError, private_key};
 pub use socket::{Callers, HubSocket, SocketHub};
 pub use stack::{TunnelListener, TunnelStream};
 pub use tunnel::TunnelError;

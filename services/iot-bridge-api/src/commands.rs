@@ -17,6 +17,7 @@ use secrecy::ExposeSecret as _;
 pub(crate) async fn run(command: &Command, config: &Config) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Serve => {}
+        Command::Hub => return crate::hub::serve(config).await,
         Command::CheckConfig => {
             config.check()?;
             say("The settings are good.")?;

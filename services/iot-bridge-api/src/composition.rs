@@ -12,9 +12,9 @@ use iot_bridge_api::adapters::step_ca::StepCa;
 use iot_bridge_api::adapters::wireguard::WireguardHub;
 use iot_bridge_api::config::Config;
 use iot_bridge_api::{Parts, Services};
-use wireguard::{EmbeddedHub, HubConfig};
 
 use crate::commands::open_store;
+use crate::hub;
 
 /// Puts the service together from its settings.
 pub(crate) async fn compose(
@@ -24,20 +24,14 @@ pub(crate) async fn compose(
 ) -> Result<Services, Box<dyn Error>> {
     let settings = config.settings()?;
     let network = settings.network;
-    let hub = HubConfig {
-        private_key: config.network.private_key()?,
-        network,
-        listen: config.network.listen(),
-        clock: clock.clone(),
-    };
-    let hub = EmbeddedHub::start(hub).await?;
+    let hub = hub::connect(&config.network, clock.clone(), shutdown).await?;
     let http = http_client::build(&HttpClientOptions::default())?;
     let keys = Arc::new(JwksCache::new(config.issuer.keys(), http, clock.clone()));
     shutdown.spawn(Arc::clone(&keys).refresh_task(shutdown.token()));
     Ok(Services::new(Parts {
         store: open_store(config, Migrations::Run, clock.clone()).await?,
         certificate_authority: Arc::new(StepCa::new(config.step_ca.options()?, clock.clone())),
-        vpn: Arc::new(WireguardHub::new(Arc::new(hub), network)),
+        vpn: Arc::new(WireguardHub::new(hub, network)),
         neighbours: config.neighbours.parts()?,
         access_tokens: Arc::new(TokenVerifier::new(config.issuer.rules()?, keys, clock.clone())?),
         clock,

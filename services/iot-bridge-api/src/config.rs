@@ -1,6 +1,7 @@
 //! Settings: flags, and environment variables of the same name. `--help` is the manual.
 
 mod certificate_authority;
+mod hub;
 mod issuer;
 mod neighbours;
 mod network;
@@ -16,6 +17,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 pub use certificate_authority::StepCaSettings;
+pub use hub::{HubBackend, HubKind, HubSettings};
 pub use issuer::IssuerSettings;
 pub use neighbours::NeighbourSettings;
 pub use network::NetworkSettings;
@@ -81,6 +83,9 @@ pub struct Config {
 pub enum Command {
     /// Serve until told to stop (the default).
     Serve,
+    /// Own the interface of the device network and its firewall rules, and answer the bridge on a socket. Needs root
+    /// with `NET_ADMIN`, and nothing else: no database, no certificate authority.
+    Hub,
     /// Check the settings and end.
     CheckConfig,
     /// Bring the database's tables up to date and end.
@@ -212,6 +217,7 @@ impl Config {
         self.step_ca.options()?;
         self.issuer.rules()?;
         self.neighbours.parts()?;
+        self.network.check()?;
         self.listeners.tls.files().map(drop)
     }
 }

@@ -3,6 +3,7 @@
 mod client_trust;
 mod commands;
 mod composition;
+mod hub;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs wireguard-go and what makes network namespaces, genuine ttyd, and builds our hub process.
+# Installs wireguard-go and what makes network namespaces, and genuine ttyd.
 #
 #   wireguard.sh CACHE
 set -euo pipefail
@@ -11,4 +11,3 @@ need nft nftables
 need wg wireguard-tools
 need wireguard-go wireguard-go
 bash "$(dirname "$0")/ttyd.sh" "$1"
-cargo build --quiet --locked -p wireguard --example hub --features contract,control

@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use super::InterfaceName;
+use crate::InterfaceName;
 use crate::control::daemon_socket;
 
 /// How long a daemon may take until it answers on its socket.

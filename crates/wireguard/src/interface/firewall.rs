@@ -3,8 +3,8 @@ use std::fmt::Write as _;
 
 use common::domain::VpnNetwork;
 
-use super::InterfaceName;
 use super::tool::{ToolError, run};
+use crate::InterfaceName;
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@ use std::net::IpAddr;
 use common::domain::VpnNetwork;
 use serde::Deserialize;
 
-use super::InterfaceName;
 use super::tool::{ToolError, run};
+use crate::InterfaceName;
 use crate::MTU;
 
 /// A network interface as `ip -json -details address show` tells it; one is as good as another if it

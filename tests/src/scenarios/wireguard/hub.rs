@@ -11,6 +11,7 @@ use wireguard::{Hub as _, SocketHub};
 use super::namespace::{Namespace, run};
 use super::{METRICS_PORT, TERMINAL_PORT, TERMINAL_UID};
 use crate::failure::{Failure, ensure};
+use crate::real::bridge::built;
 use crate::stage::Stage;
 
 /// The hub's interface. A daemon's socket has its name, and all namespaces share the folder of sockets.
@@ -31,16 +32,10 @@ pub(super) struct HubProcess {
 
 impl HubProcess {
     pub(super) fn new(stage: &Stage, folder: &Path, network: VpnNetwork) -> Result<Self, Failure> {
-        let ours = std::env::current_exe()?;
-        let program = ours.with_file_name("examples").join("hub");
-        ensure(
-            program.exists(),
-            "our hub process is not built; `tests/real/run wireguard` does that",
-        )?;
         let log = stage.log("hub")?;
         std::fs::write(&log, "")?;
         Ok(Self {
-            program,
+            program: built("iot-bridge-api")?,
             folder: folder.to_owned(),
             log,
             network,
@@ -136,32 +131,18 @@ impl HubProcess {
     fn command(&self, namespace: &Namespace) -> Result<Command, Failure> {
         let log = std::fs::File::options().append(true).open(&self.log)?;
         let mut command = namespace.command(&self.program);
-        command.args([
-            "serve",
-            "--backend",
-            "userspace",
-            "--interface",
-            INTERFACE,
-            "--caller-uid",
-            "0",
-        ]);
-        command.args([
-            "--subnet",
-            &self.network.prefix().to_string(),
-            "--open-port",
-            &METRICS_PORT.to_string(),
-        ]);
-        command.args([
-            "--terminal-uid",
-            &TERMINAL_UID.to_string(),
-            "--terminal-port",
-            &TERMINAL_PORT.to_string(),
-        ]);
-        command
-            .arg("--private-key-file")
-            .arg(self.folder.join("hub.key"))
-            .arg("--socket")
-            .arg(self.socket());
+        let settings = [
+            ("WG_BACKEND", "userspace".to_owned()),
+            ("WG_INTERFACE", INTERFACE.to_owned()),
+            ("WG_SUBNET", self.network.prefix().to_string()),
+            ("WG_PRIVATE_KEY_FILE", self.folder.join("hub.key").display().to_string()),
+            ("WG_HUB_SOCKET", self.socket().display().to_string()),
+            ("WG_HUB_CALLER_UIDS", "0".to_owned()),
+            ("WG_TERMINAL_UID", TERMINAL_UID.to_string()),
+            ("TTYD_PORT", TERMINAL_PORT.to_string()),
+            ("WG_OPEN_PORTS", METRICS_PORT.to_string()),
+        ];
+        command.arg("hub").envs(settings);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Ok(command)
     }
