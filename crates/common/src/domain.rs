@@ -13,6 +13,7 @@ mod drift;
 mod enrollment;
 mod events;
 mod jobs;
+mod network_plan;
 mod registry;
 mod sessions;
 mod updates;
@@ -21,7 +22,7 @@ pub use audit::{Actor, AuditEvent, AuditFilter, AuditRecord, AuditTrail};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, rfc3339};
 pub use device::{Device, DeviceState, GroupName, InvalidGroupName, LiveFacts};
 pub use device_id::{DeviceId, InvalidDeviceId};
-pub use directory::{DeviceDirectory, DeviceFilter, DevicePage, DeviceView};
+pub use directory::{DeviceDirectory, DeviceFilter, DevicePage, DeviceView, NetworkMember};
 pub use drift::{Drift, DriftKind, DriftLedger, DriftReport};
 pub use enrollment::{
     Admission, AdmitError, Application, CertificateIntent, CertificateRecord, CertificateState, Digest,
@@ -30,11 +31,12 @@ pub use enrollment::{
 };
 pub use events::{EventInbox, EventOrders, EventOutcome, PlatformEvent, PlatformEventKind};
 pub use jobs::{Job, JobAction, JobQueue, JobState, System};
+pub use network_plan::{AddPrefixError, NetworkPlan, PoolFill};
 pub use operator::{Operator, Role};
 pub use registry::{DeviceRegistry, RegistryError, RetireError, Retired, StoreError};
 pub use sessions::{
     NewSession, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding, Ticket, TicketOffice,
 };
 pub use updates::{UpdateHistory, UpdateLedger, UpdateReport, UpdateStatus};
-pub use vpn::{InvalidVpnNetwork, VpnAddress, VpnNetwork};
+pub use vpn::{CurrentNetwork, InvalidVpnNetwork, VpnAddress, VpnNetwork};
 pub use wireguard_key::{InvalidWireguardKey, WireguardKey, WireguardPrivateKey};

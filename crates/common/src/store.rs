@@ -19,6 +19,7 @@ mod jobs;
 mod ledger_commit;
 mod life;
 mod live;
+mod network_plan;
 mod registry;
 mod renewal;
 mod sessions;
@@ -163,7 +164,7 @@ impl Store {
     /// Lets a network give out addresses for as long as this process lives.
     fn use_network(&self, network: &VpnNetwork) {
         let mut networks = self.shared.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        networks.insert(network.prefix().to_string());
+        networks.extend(network.prefixes().map(|prefix| prefix.to_string()));
     }
 
     fn networks(&self) -> Networks {

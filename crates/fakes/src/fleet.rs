@@ -4,12 +4,18 @@ use std::time::Duration;
 
 use common::domain::{
     Actor, Application, Clock, DeviceId, DeviceRegistry, Digest, EnrollmentTokens, GroupName, IdPattern,
-    IssuedCertificate, NewEnrollmentToken, TokenPurpose, WireguardPrivateKey,
+    IssuedCertificate, NewEnrollmentToken, TokenPurpose, WireguardKey, WireguardPrivateKey,
 };
 use common::store::Store;
 
 /// Puts a device of the fleet `default` into service; the first one gets the network's first address.
 pub async fn enroll(store: &Store, clock: &dyn Clock, name: &str) {
+    let key = WireguardPrivateKey::generate().public_key();
+    enroll_with_key(store, clock, name, key).await;
+}
+
+/// The same, with a WireGuard key that the test knows.
+pub async fn enroll_with_key(store: &Store, clock: &dyn Clock, name: &str, key: WireguardKey) {
     let id = DeviceId::parse(name).expect("the test names a device");
     let digest = Digest::of(name.as_bytes());
     let token = NewEnrollmentToken {
@@ -25,7 +31,7 @@ pub async fn enroll(store: &Store, clock: &dyn Clock, name: &str) {
         csr_digest: digest,
         key_digest: digest,
         csr_der: name.as_bytes().to_vec(),
-        wireguard_key: WireguardPrivateKey::generate().public_key(),
+        wireguard_key: key,
         wireguard_key_is_ours: false,
         device_type: Some("pump".to_owned()),
         display_name: None,

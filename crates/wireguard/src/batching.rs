@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use common::domain::{VpnAddress, WireguardKey};
+use common::domain::{VpnAddress, VpnNetwork, WireguardKey};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +91,10 @@ impl Hub for BatchingHub {
 
     async fn peers(&self) -> Result<Vec<PeerStatus>, HubError> {
         self.hub.peers().await
+    }
+
+    async fn serve(&self, network: VpnNetwork) -> Result<(), HubError> {
+        self.hub.serve(network).await
     }
 
     async fn health(&self) -> Result<HubHealth, HubError> {

@@ -227,7 +227,7 @@ impl Turn<'_> {
         self.read()?;
         let left: Vec<_> = keys
             .iter()
-            .filter(|key| self.table.peers().contains_key(key))
+            .filter(|key| self.table.peers().get(key).is_some())
             .copied()
             .collect();
         if left.is_empty() {

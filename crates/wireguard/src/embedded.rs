@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -13,7 +12,8 @@ use ipnet::IpNet;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::hub::rules::{Dump, check, differing, not_applied};
+use crate::hub::dump::Dump;
+use crate::hub::rules::{check, differing, not_applied};
 use crate::hub::{Hub, HubError, PeerConfig, PeerStatus};
 use crate::stack::TunnelStream;
 use crate::tunnel::{Tunnel, TunnelError, peer};
@@ -55,16 +55,8 @@ pub struct EmbeddedHub {
     memory: Mutex<Memory>,
 }
 
-/// What gotatun does not keep of its peers, by the bytes of their keys.
-type Memory = HashMap<[u8; 32], Remembered>;
-
-#[derive(Debug)]
-struct Remembered {
-    /// Checking a key takes as long as a handshake, so it is done once.
-    key: WireguardKey,
-    /// gotatun forgets it when the session lapses, after three minutes.
-    last_handshake: Option<Timestamp>,
-}
+/// When each peer's last handshake was: gotatun forgets it when the session lapses, after three minutes.
+type Memory = HashMap<WireguardKey, Timestamp>;
 
 /// Why a device could not be dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -135,9 +127,11 @@ impl EmbeddedHub {
             // Held until the connection exists, so that who removes the peer finds it and resets it.
             let mut memory = self.memory.lock().await;
             let peers = self.dump(&mut memory).await;
-            let peer = peers.values().find(|peer| peer.has_only(address.ip()));
+            let [holder] = peers.holders(address.ip()) else {
+                return Err(DialError::UnknownAddress);
+            };
             // Without an endpoint every packet would be lost, so the first one waits for it.
-            if peer.ok_or(DialError::UnknownAddress)?.endpoint.is_some() {
+            if peers.get(holder).ok_or(DialError::UnknownAddress)?.endpoint.is_some() {
                 let remote = SocketAddrV4::new(address.ip(), port);
                 return self.tunnel.stack.connect(remote).map_err(|_| DialError::Unavailable);
             }
@@ -148,17 +142,17 @@ impl EmbeddedHub {
 
     async fn dump(&self, memory: &mut Memory) -> Dump {
         let now = self.clock.now();
-        let mut dump = Dump::new();
+        let mut dump = Dump::default();
         for stats in self.tunnel.wireguard.peers().await {
-            let Some(remembered) = remember(memory, &stats.peer.public_key) else {
+            let Ok(key) = WireguardKey::from_bytes(stats.peer.public_key.to_bytes()) else {
                 continue; // cannot be: every key went in as a WireguardKey
             };
             if let Some(age) = stats.stats.last_handshake {
-                remembered.last_handshake = Some(now - age);
+                memory.insert(key, now - age);
             }
-            dump.insert(remembered.key, status(stats, remembered));
+            dump.insert(status(key, stats, memory.get(&key).copied()));
         }
-        memory.retain(|_, remembered| dump.contains_key(&remembered.key));
+        memory.retain(|key, _| dump.get(key).is_some());
         dump
     }
 
@@ -233,28 +227,15 @@ impl Hub for EmbeddedHub {
     }
 }
 
-fn remember<'a>(memory: &'a mut Memory, key: &PublicKey) -> Option<&'a mut Remembered> {
-    match memory.entry(key.to_bytes()) {
-        Entry::Occupied(entry) => Some(entry.into_mut()),
-        Entry::Vacant(entry) => {
-            let key = WireguardKey::from_bytes(key.to_bytes()).ok()?;
-            Some(entry.insert(Remembered {
-                key,
-                last_handshake: None,
-            }))
-        }
-    }
-}
-
-fn status(stats: PeerStats, remembered: &Remembered) -> PeerStatus {
+fn status(key: WireguardKey, stats: PeerStats, last_handshake: Option<Timestamp>) -> PeerStatus {
     let PeerStats { peer, stats, .. } = stats;
     let allowed = peer.allowed_ips.iter();
     PeerStatus {
-        key: remembered.key,
+        key,
         allowed_addresses: allowed
             .filter_map(|allowed| IpNet::new(allowed.ip(), allowed.prefix()).ok())
             .collect(),
-        last_handshake: remembered.last_handshake,
+        last_handshake,
         endpoint: peer.endpoint,
         received_bytes: stats.rx_bytes.try_into().unwrap_or(u64::MAX),
         sent_bytes: stats.tx_bytes.try_into().unwrap_or(u64::MAX),

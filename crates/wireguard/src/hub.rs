@@ -2,10 +2,11 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use async_trait::async_trait;
-use common::domain::{Timestamp, VpnAddress, WireguardKey};
+use common::domain::{Timestamp, VpnAddress, VpnNetwork, WireguardKey};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod dump;
 pub(crate) mod rules;
 
 /// The centre of the device network, as enrollment and the reconciler need it.
@@ -28,6 +29,12 @@ pub trait Hub: Send + Sync {
 
     /// Lists every peer with what the hub last saw of it, in no particular order.
     async fn peers(&self) -> Result<Vec<PeerStatus>, HubError>;
+
+    /// Serves this network from now on: the hub's own, with further prefixes. It is told again after every start, because
+    /// a hub remembers nothing.
+    async fn serve(&self, _network: VpnNetwork) -> Result<(), HubError> {
+        Ok(())
+    }
 
     /// Says the least that a caller needs to know to decide whether to compare everything.
     async fn health(&self) -> Result<HubHealth, HubError> {

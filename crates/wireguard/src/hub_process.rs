@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::chassis::shutdown::Shutdown;
-use common::domain::WireguardKey;
-use tokio::sync::{Notify, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use common::domain::{CurrentNetwork, VpnNetwork, WireguardKey};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
 use crate::batching::BatchingHub;
@@ -27,6 +27,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// At every so-manieth look the interface's key is read as well, which costs a list of all peers.
 const LOOKS_PER_READING: u32 = 10;
+
+/// How long a change of the network may take.
+const SERVE: Duration = Duration::from_secs(5);
 
 /// What the hub process needs to know.
 #[derive(Debug, Clone)]
@@ -59,11 +62,11 @@ pub enum HubProcessError {
 
 /// Brings the interface up, and answers on the socket until the process drains.
 pub async fn run(options: HubOptions, shutdown: &Shutdown) -> Result<(), HubProcessError> {
-    let callers = Callers {
-        uids: options.caller_uids.clone(),
-        network: options.interface.rules.network,
-    };
     let (hub, keeper) = start(options.interface, &options.private_key_file, shutdown).await?;
+    let callers = Callers {
+        uids: options.caller_uids,
+        network: keeper.network.clone(),
+    };
     let socket = HubSocket::bind(&options.socket, options.socket_gid)
         .await
         .map_err(HubProcessError::Socket)?;
@@ -93,11 +96,15 @@ async fn start(
     let mut interface = Interface::new(options, private_key(private_key_file)?);
     interface.ensure().await?;
     let (condition, up) = watch::channel(Ok(()));
+    let (wishes, inbox) = mpsc::channel(1);
     let attention = Arc::new(Notify::new());
+    let network = CurrentNetwork::from(interface.network());
     let hub = KeptHub {
         control: interface.hub(),
         up,
         attention: Arc::clone(&attention),
+        network: network.clone(),
+        wishes,
     };
     let (hub, writer) = BatchingHub::new(Arc::new(hub));
     shutdown.spawn(writer.run(shutdown.token()));
@@ -107,6 +114,8 @@ async fn start(
             interface,
             condition,
             attention,
+            network,
+            inbox,
         },
     ))
 }
@@ -116,7 +125,12 @@ struct Keeper {
     interface: Interface,
     condition: watch::Sender<Result<(), String>>,
     attention: Arc<Notify>,
+    network: CurrentNetwork,
+    inbox: mpsc::Receiver<Wish>,
 }
+
+/// Another network to serve, and where to say how that went.
+type Wish = (VpnNetwork, oneshot::Sender<Result<(), String>>);
 
 impl Keeper {
     async fn run(mut self, stop: tokio_util::sync::CancellationToken) {
@@ -127,6 +141,10 @@ impl Keeper {
                 _ = timer.tick() => look.is_multiple_of(LOOKS_PER_READING),
                 () = self.attention.notified() => true,
                 () = self.interface.broken() => true,
+                Some((network, answer)) = self.inbox.recv() => {
+                    drop(answer.send(self.serve(network).await)); // whoever has gone does not care
+                    true
+                }
                 () = stop.cancelled() => return,
             };
             if is_suspect {
@@ -139,6 +157,17 @@ impl Keeper {
                 is_new
             });
         }
+    }
+
+    /// Changes the network; its addresses are given out only when the rules and routes are there.
+    async fn serve(&mut self, network: VpnNetwork) -> Result<(), String> {
+        let served = self.interface.serve(network).await;
+        served.map_err(|failure| chain(&failure))?;
+        let ready = self.interface.ensure().await; // nobody has tampered: what differs now is what was asked for
+        ready.map_err(|failure| chain(&failure))?;
+        self.network.set(network);
+        info!("Serves {} prefixes", network.prefixes().count());
+        Ok(())
     }
 
     async fn look_after_it(&mut self) -> Result<(), String> {
@@ -180,6 +209,8 @@ struct KeptHub {
     control: Arc<ControlHub>,
     up: watch::Receiver<Result<(), String>>,
     attention: Arc<Notify>,
+    network: CurrentNetwork,
+    wishes: mpsc::Sender<Wish>,
 }
 
 impl KeptHub {
@@ -214,6 +245,28 @@ impl Hub for KeptHub {
 
     async fn peers(&self) -> Result<Vec<PeerStatus>, HubError> {
         self.ask(self.control.peers()).await
+    }
+
+    async fn serve(&self, network: VpnNetwork) -> Result<(), HubError> {
+        let current = self.network.get();
+        if network == current {
+            return Ok(());
+        }
+        if (network.hub(), network.prefix()) != (current.hub(), current.prefix()) {
+            return Err(HubError::unavailable(
+                "`WG_SUBNET` or `WG_SERVER_IP` of the hub and of its caller are not the same",
+            ));
+        }
+        let (answer, answered) = oneshot::channel();
+        let told = async {
+            self.wishes
+                .send((network, answer))
+                .await
+                .map_err(HubError::unavailable)?;
+            answered.await.map_err(HubError::unavailable)
+        };
+        let told = timeout(SERVE, told).await.map_err(HubError::unavailable)?;
+        told?.map_err(HubError::unavailable)
     }
 
     async fn health(&self) -> Result<HubHealth, HubError> {

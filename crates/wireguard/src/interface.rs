@@ -9,7 +9,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::domain::WireguardPrivateKey;
+use common::domain::{VpnNetwork, WireguardPrivateKey};
+use ipnet::Ipv4Net;
 use tracing::{error, warn};
 
 use crate::control::{Backend, ControlHub, Incarnation};
@@ -83,6 +84,9 @@ pub enum InterfaceError {
     /// The interface does not take its key.
     #[error("the interface cannot be configured")]
     Configuration(#[from] HubError),
+    /// The machine has it on another interface.
+    #[error("the prefix {0} is in use elsewhere on this machine")]
+    InUse(Ipv4Net),
     /// Something undoes every repair.
     #[error("it does not stay repaired: {0}")]
     Recurring(Fault),
@@ -130,6 +134,24 @@ impl Interface {
     /// Returns the hub on this interface.
     pub fn hub(&self) -> Arc<ControlHub> {
         Arc::clone(&self.control)
+    }
+
+    /// Serves other addresses from now on, once it is [ensured](Self::ensure) again. No prefix may be in use elsewhere on
+    /// this machine: whoever asks for peers must not draw other traffic into the tunnel.
+    pub async fn serve(&mut self, network: VpnNetwork) -> Result<(), InterfaceError> {
+        for prefix in network.further_prefixes() {
+            if Link::is_elsewhere(&self.options.rules.interface, prefix).await? {
+                return Err(InterfaceError::InUse(prefix));
+            }
+        }
+        self.options.rules.network = network;
+        self.firewall.change(self.options.rules.clone());
+        Ok(())
+    }
+
+    /// Returns the network that it serves.
+    pub fn network(&self) -> VpnNetwork {
+        self.options.rules.network
     }
 
     /// Makes the next check read the key again, and not only look whether it is the same interface.

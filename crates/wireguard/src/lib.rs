@@ -32,7 +32,6 @@ pub mod hub_process;
 pub mod interface;
 mod interface_name;
 mod key_file;
-mod keys;
 pub mod quick;
 
 mod socket;

@@ -26,7 +26,7 @@ async fn a_hub_behind_a_queue_and_a_socket_keeps_every_promise() {
         Arc::new(hub),
         Callers {
             uids,
-            network: network(),
+            network: network().into(),
         },
         &shutdown,
     );

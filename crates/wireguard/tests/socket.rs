@@ -69,14 +69,48 @@ async fn an_address_that_no_device_may_have_does_not_reach_the_hub() {
     let key = WireguardPrivateKey::generate().public_key();
     for address in ["10.8.0.1", "192.168.1.1", "0.0.0.0"] {
         let answer = stage
-            .say(&format!(r#"{{"ensure":[{{"key":"{key}","address":"{address}"}}]}}"#))
+            .say(&format!(
+                r#"{{"ensure":{{"peers":[{{"key":"{key}","address":"{address}"}}]}}}}"#
+            ))
             .await;
         assert!(answer.contains("not one of a device"), "{answer}");
     }
     let answer = stage
-        .say(&format!(r#"{{"ensure":[{{"key":"{key}","address":"10.8.0.2"}}]}}"#))
+        .say(&format!(
+            r#"{{"ensure":{{"peers":[{{"key":"{key}","address":"10.8.0.2"}}]}}}}"#
+        ))
         .await;
     assert_eq!(answer, r#""done""#);
+}
+
+#[tokio::test]
+async fn a_change_that_is_meant_for_another_hub_does_not_reach_this_one() {
+    let stage = Stage::start(StaticHub::default()).await;
+    let other = WireguardPrivateKey::generate().public_key();
+    for question in [
+        format!(r#"{{"ensure":{{"hub":"{other}","peers":[{{"key":"{other}","address":"10.8.0.2"}}]}}}}"#),
+        format!(r#"{{"remove":{{"hub":"{other}","keys":["{other}"]}}}}"#),
+    ] {
+        let answer = stage.say(&question).await;
+        assert!(answer.contains("wrong_identity"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_cannot_be_is_not_served() {
+    let stage = Stage::start(StaticHub::default()).await;
+    for prefixes in [
+        "[]",
+        r#"[["8.8.8.0",24]]"#,
+        r#"[["10.8.0.0",24],["10.8.0.0",16]]"#,
+        r#"[["10.8.0.0",33]]"#,
+    ] {
+        let question = format!(r#"{{"serve":{{"hub":"10.8.0.1","prefixes":{prefixes}}}}}"#);
+        let answer = stage.say(&question).await;
+        assert!(answer.contains("unavailable"), "{prefixes}: {answer}");
+    }
+    let wider = network().and("10.9.0.0/24".parse().unwrap()).unwrap();
+    stage.client().serve(wider).await.unwrap();
 }
 
 #[tokio::test]
@@ -87,7 +121,7 @@ async fn nonsense_is_answered_and_not_believed() {
         "{",
         "null",
         r#""stop""#,
-        r#"{"ensure":[{"key":"AAAA","address":"10.8.0.2"}]}"#,
+        r#"{"ensure":{"peers":[{"key":"AAAA","address":"10.8.0.2"}]}}"#,
         "\u{7f}\0",
     ] {
         let answer = stage.say(question).await;
@@ -278,7 +312,7 @@ impl Stage {
             Arc::new(hub),
             Callers {
                 uids,
-                network: network(),
+                network: network().into(),
             },
             &shutdown,
         );

@@ -8,6 +8,7 @@ pub mod presence;
 pub mod renewal;
 pub mod token_secret;
 
+pub mod addressing;
 pub mod decommission;
 pub mod fleet;
 pub mod tokens;

@@ -13,11 +13,13 @@ use iot_bridge_api::app::tokens::{TokenOrder, Tokens};
 use iot_bridge_api::config::{Command, Config, ProvisionCommand, TokenCommand};
 use secrecy::ExposeSecret as _;
 
+use crate::hub;
+
 /// Runs a command that is not `serve`.
 pub(crate) async fn run(command: &Command, config: &Config) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Serve => {}
-        Command::Hub => return crate::hub::serve(config).await,
+        Command::Hub => return hub::serve(config).await,
         Command::CheckConfig => {
             config.check()?;
             say("The settings are good.")?;
@@ -57,7 +59,8 @@ pub(crate) async fn open_store(
 
 async fn fsck(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
     let store = open_store(config, Migrations::Refuse, Arc::new(SystemClock)).await?;
-    let broken = store.check_invariants().await?;
+    let mut broken = store.check_invariants().await?;
+    broken.extend(hub::differences(config, &store).await?);
     store.close().await;
     for sentence in &broken {
         say(sentence)?;

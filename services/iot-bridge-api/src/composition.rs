@@ -23,8 +23,8 @@ pub(crate) async fn compose(
     shutdown: &Shutdown,
 ) -> Result<Services, Box<dyn Error>> {
     let settings = config.settings()?;
-    let network = settings.network;
-    let hub = hub::connect(&config.network, clock.clone(), shutdown).await?;
+    let network = settings.network.clone();
+    let hub = hub::connect(&config.network, network.clone(), clock.clone(), shutdown).await?;
     let http = http_client::build(&HttpClientOptions::default())?;
     let keys = Arc::new(JwksCache::new(config.issuer.keys(), http, clock.clone()));
     shutdown.spawn(Arc::clone(&keys).refresh_task(shutdown.token()));

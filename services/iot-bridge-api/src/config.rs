@@ -90,7 +90,8 @@ pub enum Command {
     CheckConfig,
     /// Bring the database's tables up to date and end.
     Migrate,
-    /// Verify what must always hold in the database; exit code 1 with what is broken.
+    /// Verify what must always hold in the database, and compare it with the hub behind `WG_HUB=unix:…`; exit code 1
+    /// with what is broken.
     Fsck,
     /// Make, list and end enrollment tokens.
     #[command(subcommand)]
@@ -202,7 +203,7 @@ impl Config {
     /// Checks what the service can choose.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         Ok(Settings {
-            network: self.network.network()?,
+            network: self.network.network()?.into(),
             hub_endpoint: self.network.endpoint()?,
             token_pepper: self.tokens.pepper()?,
             reconcile_every: Duration::from_secs(self.network.reconcile_seconds.max(1).into()),

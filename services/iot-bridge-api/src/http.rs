@@ -10,6 +10,7 @@ mod drift;
 mod enrollment;
 mod est;
 mod jobs;
+mod network;
 mod problem;
 mod state;
 mod table;
@@ -43,7 +44,10 @@ pub(crate) fn router(services: &Services, doors: Doors) -> Router {
     let probes: Vec<Arc<dyn health::Probe>> = vec![
         Arc::new(DatabaseProbe(services.store.clone())),
         Arc::new(CaProbe(Arc::clone(&services.authority))),
-        Arc::new(HubProbe(Arc::clone(&services.network))),
+        Arc::new(HubProbe(
+            Arc::clone(&services.network),
+            Arc::clone(&services.addressing),
+        )),
     ];
     let health = health::router(SERVICE, probes, Arc::clone(&services.metrics_registry));
     let routes = table().into_router().layer(DefaultBodyLimit::max(MAX_BODY_LENGTH));
@@ -95,6 +99,9 @@ fn table() -> Table {
         .route("POST",   "/jobs/{jid}/retry",             Admin,           post(jobs::retry))
         .route("GET",    "/drift",                        Admin,           get(drift::list))
         .route("POST",   "/drift/apply",                  Admin,           post(drift::apply))
+        .route("GET",    "/network",                      Admin,           get(network::show))
+        .route("POST",   "/network/prefixes",             Admin,           post(network::add_prefix))
+        .route("PUT",    "/network/hub",                  Admin,           put(network::replace_hub))
         .route("GET",    "/audit",                        Admin,           get(audit::list))
 }
 

@@ -6,8 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::chassis::config::ConfigError;
+use common::chassis::problem::error_chain;
 use common::chassis::shutdown::Shutdown;
-use common::domain::Clock;
+use common::domain::{Clock, CurrentNetwork, NetworkPlan as _, VpnNetwork};
+use common::store::Store;
+use iot_bridge_api::adapters::wireguard::WireguardHub;
+use iot_bridge_api::app::Network;
+use iot_bridge_api::app::alignment::AlignError;
+use iot_bridge_api::app::reconcile::Reconciler;
 use iot_bridge_api::config::{Config, HubBackend, HubKind, NetworkSettings};
 use wireguard::hub_process::{self, HubOptions};
 use wireguard::interface::{FirewallRules, InterfaceOptions};
@@ -36,15 +42,15 @@ pub(crate) async fn serve(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
 /// Returns the hub that the settings name; one that is elsewhere does not have to be there yet.
 pub(crate) async fn connect(
     settings: &NetworkSettings,
+    network: CurrentNetwork,
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) -> Result<Arc<dyn Hub>, Box<dyn Error>> {
-    let network = settings.network()?;
     Ok(match &settings.wg_hub {
         HubKind::Embedded => {
             let hub = HubConfig {
                 private_key: settings.private_key()?,
-                network,
+                network: network.get(),
                 listen: settings.listen(),
                 clock,
             };
@@ -56,6 +62,31 @@ pub(crate) async fn connect(
             Arc::new(hub_process::keep(interface(settings)?, &settings.wg_private_key_file, shutdown).await?)
         }
         HubKind::Socket(path) => Arc::new(SocketHub::new(path, network)),
+    })
+}
+
+/// Compares the hub behind a socket with the database; changes neither. The other kinds of hub live in the bridge's own
+/// process and have nothing to be asked for while it is away.
+pub(crate) async fn differences(config: &Config, store: &Store) -> Result<Vec<String>, Box<dyn Error>> {
+    let HubKind::Socket(path) = &config.network.wg_hub else {
+        return Ok(Vec::new());
+    };
+    let prefixes = store.further_prefixes().await?.into_iter();
+    let network = prefixes
+        .into_iter()
+        .try_fold(config.network.network()?, VpnNetwork::and)?;
+    let network = CurrentNetwork::from(network);
+    let database = Arc::new(store.clone());
+    let hub = WireguardHub::new(Arc::new(SocketHub::new(path, network.clone())), network.clone());
+    let members = Arc::new(Network::new(Arc::new(hub), database.clone(), network));
+    let reconciler = Reconciler::new(database.clone(), database, members);
+    Ok(match reconciler.differences().await {
+        Ok(differences) => differences,
+        Err(AlignError::Store(error)) => return Err(error.into()),
+        Err(AlignError::Upstream(error)) => vec![format!(
+            "the hub cannot be compared with the database: {}",
+            error_chain(&error)
+        )],
     })
 }
 

@@ -5,9 +5,10 @@
 mod neighbours;
 
 use std::error::Error;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use common::domain::{CertificateIntent, System, Timestamp, VpnAddress, WireguardKey};
+use common::domain::{CertificateIntent, System, Timestamp, VpnAddress, VpnNetwork, WireguardKey};
 
 pub use self::neighbours::{ChangePage, DevicePlatform, Neighbour, Passport, UpdateServer};
 
@@ -113,6 +114,17 @@ pub struct VpnMember {
     pub key: WireguardKey,
     /// The only address that its packets may come from.
     pub address: VpnAddress,
+    /// Where its packets last came from, when that is known: a hub to which it is new calls it there.
+    pub endpoint: Option<SocketAddr>,
+}
+
+/// How a hub is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GatewayHealth {
+    /// Its public key.
+    pub identity: WireguardKey,
+    /// How many members it has.
+    pub members: usize,
 }
 
 /// What the hub sees of a member.
@@ -146,4 +158,10 @@ pub trait VpnGateway: Send + Sync + 'static {
 
     /// Lists everyone who is a member now.
     async fn members(&self) -> Result<Vec<MemberStatus>, UpstreamError>;
+
+    /// Says who it is and how many members it has.
+    async fn health(&self) -> Result<GatewayHealth, UpstreamError>;
+
+    /// Serves these addresses from now on, rules and routes included; repeatable.
+    async fn serve(&self, network: VpnNetwork) -> Result<(), UpstreamError>;
 }

@@ -11,11 +11,12 @@ use common::chassis::client_address::TrustedProxies;
 use common::chassis::metrics::HttpMetrics;
 use common::chassis::shutdown::Shutdown;
 use common::chassis::token::TokenVerifier;
-use common::domain::{Clock, StoreError, VpnNetwork};
+use common::domain::{Clock, CurrentNetwork, StoreError};
 use common::store::Store;
 use prometheus_client::registry::Registry;
 use wireguard::quick::HubEndpoint;
 
+use crate::app::addressing::Addressing;
 use crate::app::alignment::{Alignment, AlignmentParts};
 use crate::app::backlog::Backlog;
 use crate::app::decommission::Decommission;
@@ -59,7 +60,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Settings {
     /// The address range of the device network.
-    pub network: VpnNetwork,
+    pub network: CurrentNetwork,
     /// Where devices find the hub.
     pub hub_endpoint: HubEndpoint,
     /// The key under which enrollment tokens are remembered.
@@ -98,6 +99,8 @@ pub struct Services {
     pub reconciler: Arc<Reconciler>,
     /// Records who is there.
     pub observer: Arc<Observer>,
+    /// Keeps the network's prefixes as they are planned.
+    pub addressing: Arc<Addressing>,
     /// Signs; also knows the roots and the revocation list.
     pub authority: Arc<Authority>,
     /// The device network.
@@ -136,7 +139,7 @@ impl Services {
         } = parts;
         let database = Arc::new(store.clone());
         let authority = Arc::new(Authority::new(certificate_authority, Arc::clone(&clock)));
-        let network = Arc::new(Network::new(vpn, settings.network));
+        let network = Arc::new(Network::new(vpn, database.clone(), settings.network));
         let pepper = Arc::new(settings.token_pepper);
         let bridge = Bridge::new(neighbours, &store, &clock);
         let devices = DeviceServices::new(&store, &authority, &network, &clock, bridge.told_at_enrollment());
@@ -147,13 +150,16 @@ impl Services {
             clock: Arc::clone(&clock),
             told_later: bridge.told_at_enrollment(),
         }));
-        let reconciler = Arc::new(Reconciler::new(database.clone(), Arc::clone(&network)));
+        let reconciler = Arc::new(Reconciler::new(
+            database.clone(),
+            database.clone(),
+            Arc::clone(&network),
+        ));
         let alignment = Arc::new(Alignment::new(AlignmentParts {
             directory: database.clone(),
             authority: Arc::clone(&authority),
             network: Arc::clone(&network),
             enrollment: Arc::clone(&enrollment),
-            reconciler: Arc::clone(&reconciler),
             neighbours: Arc::clone(&bridge.neighbours),
         }));
         let jobs = Arc::new(Jobs::new(
@@ -164,6 +170,14 @@ impl Services {
         ));
         let mut registry = Registry::default();
         let backlog = Backlog::new(database.clone(), Arc::clone(&clock), bridge.told(), &mut registry);
+        let addressing = Addressing::new(database.clone(), database.clone(), Arc::clone(&network), &mut registry);
+        let observer = Observer::new(
+            database.clone(),
+            database.clone(),
+            Arc::clone(&network),
+            Arc::clone(&clock),
+        )
+        .with_metrics(&mut registry);
         let metrics = HttpMetrics::register(&mut registry, SERVICE, env!("CARGO_PKG_VERSION"));
         let fleet = Fleet::new(
             database.clone(),
@@ -176,7 +190,8 @@ impl Services {
             fleet: Arc::new(fleet),
             decommission: Arc::new(Decommission::new(database.clone(), Arc::clone(&jobs))),
             tokens: Arc::new(Tokens::new(database.clone(), Arc::clone(&clock), Arc::clone(&pepper))),
-            observer: Arc::new(Observer::new(database.clone(), database, Arc::clone(&network), clock)),
+            observer: Arc::new(observer),
+            addressing: Arc::new(addressing),
             jobs,
             backlog: Arc::new(backlog),
             reconciler,
@@ -199,11 +214,10 @@ impl Services {
     /// Makes the address pool and brings the hub's members back, then starts what runs beside requests. A hub that
     /// is away is no reason not to start.
     pub async fn start(&self, shutdown: &Shutdown) -> Result<(), StoreError> {
-        use common::domain::DeviceRegistry as _;
-
-        self.store.ensure_pool(&self.network.range()).await?;
+        self.addressing.begin().await?;
         let stop = shutdown.token();
         shutdown.spawn(Arc::clone(&self.reconciler).run(self.reconcile_every, stop.clone()));
+        shutdown.spawn(Arc::clone(&self.addressing).run(stop.clone()));
         shutdown.spawn(Arc::clone(&self.observer).run(self.observe_every, stop.clone()));
         shutdown.spawn(Arc::clone(&self.jobs).run(stop.clone()));
         shutdown.spawn(Arc::clone(&self.backlog).run(stop));

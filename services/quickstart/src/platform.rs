@@ -11,7 +11,7 @@ use common::chassis::metrics::HttpMetrics;
 use common::chassis::server::{self, Options};
 use common::chassis::shutdown::Shutdown;
 use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, RoleNames, TokenRules, TokenVerifier};
-use common::domain::{Clock, SystemClock, VpnNetwork};
+use common::domain::{Clock, CurrentNetwork, SystemClock, VpnNetwork};
 use common::store::{Store, StoreOptions};
 use http::HeaderName;
 use iot_bridge_api::adapters::wireguard::WireguardHub;
@@ -94,19 +94,19 @@ impl Platform {
         let keys = signing_keys(&issuer, &http, clock.clone(), shutdown);
         progress.done("login", &issuer);
 
-        let network = VpnNetwork::new(NETWORK.parse()?, None)?;
-        let hub = start_hub(network, data, clock.clone()).await?;
+        let network = CurrentNetwork::from(VpnNetwork::new(NETWORK.parse()?, None)?);
+        let hub = start_hub(network.get(), data, clock.clone()).await?;
         let hub_endpoint: HubEndpoint = hub.listen_address().to_string().parse()?;
         progress.done("hub", format_args!("WireGuard on udp {hub_endpoint}"));
 
         let bridge = Services::new(Parts {
             store: store.clone(),
             certificate_authority: Arc::new(authority),
-            vpn: Arc::new(WireguardHub::new(hub.clone(), network)),
+            vpn: Arc::new(WireguardHub::new(hub.clone(), network.clone())),
             access_tokens: verifier(&issuer, BRIDGE, &keys, &clock)?,
             neighbours: NeighbourParts::default(),
             clock: clock.clone(),
-            settings: bridge_settings(network, hub_endpoint.clone(), data)?,
+            settings: bridge_settings(network.clone(), hub_endpoint.clone(), data)?,
         });
         bridge.start(shutdown).await?;
         let router = bridge.router(Doors { enroll: true });
@@ -119,7 +119,7 @@ impl Platform {
             dialer: Arc::new(EmbeddedNetwork(hub)),
             clock,
             shutdown: shutdown.clone(),
-            settings: proxy_settings(network, &issuer, &proxy)?,
+            settings: proxy_settings(network.get(), &issuer, &proxy)?,
         });
         terminal.start().await?;
         server::serve(listeners.proxy, terminal.router(), terminal.server_options(), shutdown);
@@ -262,7 +262,7 @@ fn verifier(
     Ok(Arc::new(TokenVerifier::new(rules, keys.clone(), clock.clone())?))
 }
 
-fn bridge_settings(network: VpnNetwork, hub: HubEndpoint, data: &DataFolder) -> Result<Settings, Box<dyn Error>> {
+fn bridge_settings(network: CurrentNetwork, hub: HubEndpoint, data: &DataFolder) -> Result<Settings, Box<dyn Error>> {
     Ok(Settings {
         network,
         hub_endpoint: hub,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use common::domain::{
-    CertificateState, Clock, DeviceDirectory, DeviceId, DeviceState, DeviceView, Operator, Role, StoreError,
-    VpnNetwork, rfc3339,
+    CertificateState, Clock, DeviceDirectory, DeviceId, DeviceState, DeviceView, Operator, Role, StoreError, rfc3339,
 };
 use serde::Serialize;
 
+use crate::addresses::Addresses;
 use crate::ports::Storage;
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -47,16 +47,16 @@ impl Verdict {
 pub(crate) struct Doctor {
     directory: Arc<dyn DeviceDirectory>,
     clock: Arc<dyn Clock>,
-    network: VpnNetwork,
+    addresses: Addresses,
     upstream: Arc<Upstream>,
 }
 
 impl Doctor {
-    pub(crate) fn new(storage: &Storage, clock: Arc<dyn Clock>, network: VpnNetwork, upstream: Arc<Upstream>) -> Self {
+    pub(crate) fn new(storage: &Storage, clock: Arc<dyn Clock>, addresses: Addresses, upstream: Arc<Upstream>) -> Self {
         Self {
             directory: Arc::clone(&storage.directory),
             clock,
-            network,
+            addresses,
             upstream,
         }
     }
@@ -135,10 +135,8 @@ impl Doctor {
     }
 
     async fn knock(&self, operator: &Operator, view: &DeviceView) -> [Verdict; 2] {
-        let address = view
-            .device
-            .address
-            .and_then(|address| self.network.device_address(address));
+        // When the database goes away just now, there is nothing to try either.
+        let address = self.addresses.of_device(view.device.address).await.unwrap_or(None);
         let Some(address) = address.filter(|_| operator.may_open(&view.device)) else {
             let reason = "Not tried: you may not open this device, or it has no address in the device network.";
             return [Verdict::unknown("tcp", reason), Verdict::unknown("ttyd", reason)];

@@ -10,6 +10,7 @@ pub mod config;
 pub mod ports;
 
 mod access;
+mod addresses;
 mod assets;
 mod doctor;
 mod http;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::chassis::health::Probe;
-use common::domain::{DeviceDirectory, SessionLedger, TicketOffice, VpnAddress};
+use common::domain::{DeviceDirectory, NetworkPlan, SessionLedger, TicketOffice, VpnAddress};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -47,6 +47,8 @@ pub struct Storage {
     pub directory: Arc<dyn DeviceDirectory>,
     /// The record of sessions.
     pub ledger: Arc<dyn SessionLedger>,
+    /// Which prefixes the device network has.
+    pub plan: Arc<dyn NetworkPlan>,
     /// One-time tickets.
     pub tickets: Arc<dyn TicketOffice>,
     /// How `/readyz` asks whether the database is there.

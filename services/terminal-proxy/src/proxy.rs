@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use tracing::info;
 
 use crate::access::Access;
+use crate::addresses::Addresses;
 use crate::config::Limits;
 use crate::doctor::Doctor;
 use crate::http::{self, AppState, Page};
@@ -120,13 +121,14 @@ impl TerminalProxy {
             &mut registry,
         );
         let upstream = Arc::new(Upstream::new(parts.dialer, settings.ttyd));
+        let addresses = Addresses::new(settings.network, Arc::clone(&storage.plan));
         let terminals = Terminals::new(
             Arc::clone(&access),
-            settings.network,
+            addresses.clone(),
             Arc::clone(&sessions),
             Arc::clone(&upstream),
         );
-        let doctor = Doctor::new(&storage, Arc::clone(&clock), settings.network, upstream);
+        let doctor = Doctor::new(&storage, Arc::clone(&clock), addresses, upstream);
         let page = Page::new(&settings.issuer, &settings.client_id, &settings.frame_ancestors, clock);
         let state = AppState {
             access,

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{DeviceId, Operator, SessionId, VpnNetwork};
+use common::domain::{DeviceId, Operator, SessionId};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::access::{Access, AccessError, Credential};
+use crate::addresses::Addresses;
 use crate::session::{BeginError, RenewError, Session, Sessions};
 use crate::upstream::{DeviceConnection, Upstream, UpstreamError};
 
@@ -39,7 +40,7 @@ pub(crate) enum OpenError {
 /// The use case.
 pub(crate) struct Terminals {
     access: Arc<Access>,
-    network: VpnNetwork,
+    addresses: Addresses,
     sessions: Arc<Sessions>,
     upstream: Arc<Upstream>,
 }
@@ -47,13 +48,13 @@ pub(crate) struct Terminals {
 impl Terminals {
     pub(crate) fn new(
         access: Arc<Access>,
-        network: VpnNetwork,
+        addresses: Addresses,
         sessions: Arc<Sessions>,
         upstream: Arc<Upstream>,
     ) -> Self {
         Self {
             access,
-            network,
+            addresses,
             sessions,
             upstream,
         }
@@ -65,11 +66,8 @@ impl Terminals {
             .access
             .authorise(&request.credential, &request.device_id, origin)
             .await?;
-        let address = grant
-            .device
-            .address
-            .and_then(|address| self.network.device_address(address));
-        let address = address.ok_or(OpenError::InvalidAddress)?;
+        let address = self.addresses.of_device(grant.device.address).await;
+        let address = address.map_err(AccessError::Store)?.ok_or(OpenError::InvalidAddress)?;
         let session = self.sessions.begin(&grant, request.client.clone()).await?;
         match self.upstream.connect(address, &grant.operator).await {
             Ok(device) => Ok(OpenTerminal { session, device }),

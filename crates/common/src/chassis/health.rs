@@ -32,6 +32,11 @@ pub trait Probe: Send + Sync + 'static {
 
     /// Asks whether it can be used now. The reason is shown to anyone who asks: no address, no secret.
     async fn check(&self) -> Result<(), String>;
+
+    /// Says what a person should look at before it fails.
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Serves `/health`, `/livez`, `/readyz` and `/metrics`.
@@ -68,6 +73,8 @@ struct Dependency {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 async fn ready(State(probes): State<Arc<[Arc<dyn Probe>]>>) -> Response {
@@ -97,10 +104,12 @@ async fn ask(probe: Arc<dyn Probe>) -> (&'static str, Dependency) {
         Ok(()) => Dependency {
             status: "ok",
             reason: None,
+            hint: probe.hint(),
         },
         Err(reason) => Dependency {
             status: "failed",
             reason: Some(reason),
+            hint: probe.hint(),
         },
     };
     (probe.name(), dependency)

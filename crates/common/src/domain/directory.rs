@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use async_trait::async_trait;
 
-use super::{CertificateRecord, Device, DeviceId, DeviceState, GroupName, LiveFacts, StoreError};
+use super::{CertificateRecord, Device, DeviceId, DeviceState, GroupName, LiveFacts, StoreError, WireguardKey};
 
 /// What is shown of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,19 @@ pub struct DeviceView {
     pub live: Option<LiveFacts>,
     /// Its current certificate, or the intent of one.
     pub certificate: Option<CertificateRecord>,
+}
+
+/// A device that belongs on the hub: as much as the hub has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkMember {
+    /// Who.
+    pub device_id: DeviceId,
+    /// Its WireGuard public key.
+    pub key: WireguardKey,
+    /// Its address as stored.
+    pub address: Ipv4Addr,
+    /// Where its packets last came from, so that a hub that has lost everything can call it.
+    pub endpoint: Option<SocketAddr>,
 }
 
 /// Which devices to show, in the order of their ids.
@@ -56,5 +70,11 @@ pub trait DeviceDirectory: Send + Sync + 'static {
 
     /// Lists every device that belongs on the hub (it has an address, a key and a recorded certificate,
     /// and is admitted or enrolled); the reconciler's desired state.
-    async fn vpn_members(&self) -> Result<Vec<Device>, StoreError>;
+    async fn vpn_members(&self) -> Result<Vec<NetworkMember>, StoreError>;
+
+    /// Counts the devices that belong on the hub.
+    async fn count_vpn_members(&self) -> Result<usize, StoreError>;
+
+    /// Lists every WireGuard key that the device has and ever had.
+    async fn wireguard_keys(&self, id: &DeviceId) -> Result<Vec<WireguardKey>, StoreError>;
 }

@@ -83,4 +83,7 @@ pub trait DriftLedger: Send + Sync + 'static {
 
     /// Asks for the only right to do something for a while, among all processes; the holder extends it.
     async fn take_lease(&self, name: &'static str, lease: Duration) -> Result<bool, StoreError>;
+
+    /// Gives the right back before it ends.
+    async fn end_lease(&self, name: &'static str) -> Result<(), StoreError>;
 }

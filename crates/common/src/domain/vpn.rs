@@ -1,13 +1,18 @@
 use std::net::Ipv4Addr;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-/// The address range of the device network and the hub's own address in it.
+/// Prefixes that a network can have besides its first one: a fleet that has outgrown so many needs a larger one.
+const MOST_FURTHER: usize = 7;
+
+/// The address ranges of the device network and the hub's own address, which is in the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VpnNetwork {
     prefix: Ipv4Net,
     hub: Ipv4Addr,
+    further: [Option<Ipv4Net>; MOST_FURTHER],
 }
 
 /// The settings do not describe a device network.
@@ -19,25 +24,57 @@ pub enum InvalidVpnNetwork {
     /// The hub must have a host address of the prefix.
     #[error("the hub's VPN address must be a host address of the VPN prefix")]
     Hub,
+    /// An address belongs to one prefix.
+    #[error("the VPN prefix shares addresses with another one of the network")]
+    Overlap,
+    /// There are eight already.
+    #[error("a device network has at most {} prefixes", MOST_FURTHER + 1)]
+    TooMany,
 }
 
 impl VpnNetwork {
     /// Describes a network; without `hub` the first host is the hub.
     pub fn new(prefix: Ipv4Net, hub: Option<Ipv4Addr>) -> Result<Self, InvalidVpnNetwork> {
-        let prefix = prefix.trunc();
-        if !(12..=30).contains(&prefix.prefix_len()) || !is_private(prefix.network()) {
-            return Err(InvalidVpnNetwork::Prefix);
-        }
+        let prefix = acceptable(prefix)?;
         let hub = hub.unwrap_or_else(|| Ipv4Addr::from(u32::from(prefix.network()) + 1));
         if !is_host(prefix, hub) {
             return Err(InvalidVpnNetwork::Hub);
         }
-        Ok(Self { prefix, hub })
+        Ok(Self {
+            prefix,
+            hub,
+            further: [None; MOST_FURTHER],
+        })
     }
 
-    /// Returns the prefix.
+    /// Adds a prefix; the hub keeps its address. One that is there already changes nothing.
+    pub fn and(mut self, prefix: Ipv4Net) -> Result<Self, InvalidVpnNetwork> {
+        let prefix = acceptable(prefix)?;
+        if self.prefixes().any(|other| other == prefix) {
+            return Ok(self);
+        }
+        let overlaps = |other: Ipv4Net| other.contains(&prefix) || prefix.contains(&other);
+        if self.prefixes().any(overlaps) {
+            return Err(InvalidVpnNetwork::Overlap);
+        }
+        let place = self.further.iter_mut().find(|place| place.is_none());
+        *place.ok_or(InvalidVpnNetwork::TooMany)? = Some(prefix);
+        Ok(self)
+    }
+
+    /// Returns the first prefix.
     pub fn prefix(&self) -> Ipv4Net {
         self.prefix
+    }
+
+    /// Lists the prefixes that were added to the first one.
+    pub fn further_prefixes(&self) -> impl Iterator<Item = Ipv4Net> + use<> {
+        self.further.into_iter().flatten()
+    }
+
+    /// Lists every prefix, the first one first.
+    pub fn prefixes(&self) -> impl Iterator<Item = Ipv4Net> + use<> {
+        std::iter::once(self.prefix).chain(self.further_prefixes())
     }
 
     /// Returns the hub's own address.
@@ -47,7 +84,8 @@ impl VpnNetwork {
 
     /// Returns how many devices fit: every host address but the hub's.
     pub fn capacity(&self) -> u32 {
-        (1_u32 << (32 - self.prefix.prefix_len())) - 3
+        let hosts = self.prefixes().map(|prefix| (1_u32 << (32 - prefix.prefix_len())) - 2);
+        hosts.sum::<u32>() - 1
     }
 
     /// Accepts an address that a device of this network may have.
@@ -55,15 +93,47 @@ impl VpnNetwork {
     /// This is the only way to a [`VpnAddress`], so nothing can dial loopback, the hub, or an address
     /// outside the pool, whatever a database row says.
     pub fn device_address(&self, address: Ipv4Addr) -> Option<VpnAddress> {
-        (is_host(self.prefix, address) && address != self.hub).then_some(VpnAddress(address))
+        let is_ours = self.prefixes().any(|prefix| is_host(prefix, address));
+        (is_ours && address != self.hub).then_some(VpnAddress(address))
     }
 
-    /// Lists the addresses that devices may have, lowest first.
+    /// Lists the addresses that devices may have, prefix by prefix and the lowest first.
     pub fn device_addresses(&self) -> impl Iterator<Item = VpnAddress> + use<> {
         let network = *self;
-        self.prefix
-            .hosts()
+        self.prefixes()
+            .flat_map(|prefix| prefix.hosts())
             .filter_map(move |address| network.device_address(address))
+    }
+}
+
+/// The network as it is at this moment: a prefix can be added while everything runs.
+#[derive(Debug, Clone)]
+pub struct CurrentNetwork(Arc<RwLock<VpnNetwork>>);
+
+impl CurrentNetwork {
+    /// Returns the network as it is now.
+    pub fn get(&self) -> VpnNetwork {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes it for everybody who has a clone of this.
+    pub fn set(&self, network: VpnNetwork) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = network;
+    }
+}
+
+impl From<VpnNetwork> for CurrentNetwork {
+    fn from(network: VpnNetwork) -> Self {
+        Self(Arc::new(RwLock::new(network)))
+    }
+}
+
+fn acceptable(prefix: Ipv4Net) -> Result<Ipv4Net, InvalidVpnNetwork> {
+    let prefix = prefix.trunc();
+    if (12..=30).contains(&prefix.prefix_len()) && is_private(prefix.network()) {
+        Ok(prefix)
+    } else {
+        Err(InvalidVpnNetwork::Prefix)
     }
 }
 
@@ -140,5 +210,36 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_further_prefix_gives_addresses_and_no_second_hub() {
+        let network = network("10.8.0.0/24").and("10.9.0.0/24".parse().unwrap()).unwrap();
+
+        assert_eq!(network.hub(), Ipv4Addr::new(10, 8, 0, 1));
+        assert_eq!(network.capacity(), 253 + 254);
+        assert_eq!(network.device_addresses().count(), 253 + 254);
+        assert!(network.device_address(Ipv4Addr::new(10, 9, 0, 1)).is_some());
+        assert!(network.device_address(Ipv4Addr::new(10, 9, 0, 0)).is_none());
+        assert_eq!(network.and("10.9.0.0/24".parse().unwrap()), Ok(network));
+    }
+
+    #[test]
+    fn prefixes_that_share_addresses_or_are_too_many_are_refused() {
+        let mut network = network("10.8.0.0/24");
+        for text in ["10.8.0.0/16", "10.8.0.128/25"] {
+            assert_eq!(
+                network.and(text.parse().unwrap()),
+                Err(InvalidVpnNetwork::Overlap),
+                "{text}"
+            );
+        }
+        for third in 0..7 {
+            network = network.and(format!("10.9.{third}.0/24").parse().unwrap()).unwrap();
+        }
+        assert_eq!(
+            network.and("10.10.0.0/24".parse().unwrap()),
+            Err(InvalidVpnNetwork::TooMany)
+        );
     }
 }

@@ -4,15 +4,23 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+
 use super::Networks;
 use super::statement::{Row, sql};
 use super::transaction::Transaction;
 use crate::domain::{DeviceId, StoreError, VpnNetwork};
 
-/// Adds a network, moves its hub, or widens what was part of it. Two networks must not share an address, and none
-/// may lose one.
+/// Adds a network's prefixes, moves its hub, or widens what was part of it. Two pools must not share an address, and
+/// none may lose one.
 pub(super) async fn ensure_pool(transaction: &mut Transaction, network: &VpnNetwork) -> Result<(), StoreError> {
-    let prefix = network.prefix();
+    for prefix in network.prefixes() {
+        ensure_prefix(transaction, prefix, network.hub()).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_prefix(transaction: &mut Transaction, prefix: Ipv4Net, hub: Ipv4Addr) -> Result<(), StoreError> {
     let name = prefix.to_string();
     let first = Ipv4Addr::from(u32::from(prefix.network()) + 1);
     let last = Ipv4Addr::from(u32::from(prefix.broadcast()) - 1);
@@ -46,7 +54,7 @@ pub(super) async fn ensure_pool(transaction: &mut Transaction, network: &VpnNetw
     .bind(&name)
     .bind(&first)
     .bind(&last)
-    .bind(&network.hub())
+    .bind(&hub)
     .bind(&next);
     transaction.execute(statement).await.map(drop)
 }

@@ -7,7 +7,7 @@ use super::transaction::Transaction;
 use super::{Store, certificates};
 use crate::domain::{
     CertificateRecord, Device, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceState, DeviceView, LiveFacts,
-    StoreError, Timestamp,
+    NetworkMember, StoreError, Timestamp, WireguardKey,
 };
 
 #[async_trait]
@@ -74,16 +74,30 @@ impl DeviceDirectory for Store {
         certificates::unexpired(&mut snapshot, id).await
     }
 
-    async fn vpn_members(&self) -> Result<Vec<Device>, StoreError> {
-        let statement = sql(
-            "SELECT device.id, device.state, group_name, device_type, display_name, epoch, address, wireguard_key,
-                        device.created_at, enrolled_at, retired_at, last_connected_at
-                 FROM device JOIN certificate ON certificate.id = device.certificate_id
-                 WHERE device.state IN ('admitted', 'enrolled') AND certificate.state = 'active'
-                     AND address IS NOT NULL AND wireguard_key IS NOT NULL
-                 ORDER BY device.id",
-        );
-        self.all(statement).await?.iter().map(device).collect()
+    async fn vpn_members(&self) -> Result<Vec<NetworkMember>, StoreError> {
+        let statement = sql("SELECT device.id, address, wireguard_key, endpoint
+                             FROM device JOIN certificate ON certificate.id = device.certificate_id
+                                 LEFT JOIN device_live ON device_live.device_id = device.id
+                             WHERE device.state IN ('admitted', 'enrolled') AND certificate.state = 'active'
+                                 AND address IS NOT NULL AND wireguard_key IS NOT NULL
+                             ORDER BY device.id");
+        self.all(statement).await?.iter().map(network_member).collect()
+    }
+
+    async fn wireguard_keys(&self, id: &DeviceId) -> Result<Vec<WireguardKey>, StoreError> {
+        let statement = sql("SELECT public_key FROM wireguard_key WHERE device_id = $1 ORDER BY first_seen_at");
+        let rows = self.all(statement.bind(id)).await?;
+        rows.iter().map(|row| row.get("public_key")).collect()
+    }
+
+    async fn count_vpn_members(&self) -> Result<usize, StoreError> {
+        let statement = sql("SELECT count(*) AS members
+                             FROM device JOIN certificate ON certificate.id = device.certificate_id
+                             WHERE device.state IN ('admitted', 'enrolled') AND certificate.state = 'active'
+                                 AND address IS NOT NULL AND wireguard_key IS NOT NULL");
+        let row = self.optional(statement).await?;
+        let count: u32 = row.ok_or(StoreError::Corrupt { column: "device.id" })?.get("members")?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 }
 
@@ -135,6 +149,15 @@ fn device(row: &Row) -> Result<Device, StoreError> {
         enrolled_at: row.optional("enrolled_at")?,
         retired_at: row.optional("retired_at")?,
         last_connected_at: row.optional("last_connected_at")?,
+    })
+}
+
+fn network_member(row: &Row) -> Result<NetworkMember, StoreError> {
+    Ok(NetworkMember {
+        device_id: row.get("id")?,
+        key: row.get("wireguard_key")?,
+        address: row.get("address")?,
+        endpoint: row.optional("endpoint")?,
     })
 }
 

@@ -40,6 +40,10 @@ impl DriftLedger for Store {
     async fn take_lease(&self, name: &'static str, lease: Duration) -> Result<bool, StoreError> {
         in_transaction!(self, |transaction| take_lease(transaction, name, lease)).await
     }
+
+    async fn end_lease(&self, name: &'static str) -> Result<(), StoreError> {
+        in_transaction!(self, |transaction| end_lease(transaction, name)).await
+    }
 }
 
 async fn record(transaction: &mut Transaction, system: System, drifts: &[Drift]) -> Result<(), StoreError> {
@@ -87,6 +91,12 @@ async fn take_lease(transaction: &mut Transaction, name: &str, lease: Duration) 
     .bind(&(now + lease))
     .bind(&now);
     Ok(transaction.execute(statement).await? == 1)
+}
+
+async fn end_lease(transaction: &mut Transaction, name: &str) -> Result<(), StoreError> {
+    let holder = transaction.instance.to_string();
+    let statement = sql("DELETE FROM lease WHERE name = $1 AND holder = $2").bind_text(name);
+    transaction.execute(statement.bind(&holder)).await.map(drop)
 }
 
 fn drift(row: &Row) -> Result<Drift, StoreError> {

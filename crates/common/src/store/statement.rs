@@ -1,7 +1,8 @@
 //! A statement, what is bound to it and what it returns, the same for both databases.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use ipnet::Ipv4Net;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -174,11 +175,13 @@ columns! {
     PlatformEventKind as String: |kind| kind.as_str().to_owned(), |text| Self::parse(&text);
     UpdateStatus as String: |status| status.as_str().to_owned(), |text| Self::parse(&text);
     DriftKind as String: |kind| kind.as_str().to_owned(), |text| Self::parse(&text);
+    Ipv4Net as String: Self::to_string, |text| text.parse().ok();
     serde_json::Value as String: Self::to_string, |text| serde_json::from_str(&text).ok();
     i64 as i64: |integer| *integer, Some;
     i32 as i64: |integer| i64::from(*integer), |raw| raw.try_into().ok();
     u32 as i64: |integer| i64::from(*integer), |raw| raw.try_into().ok();
     u8 as i64: |integer| i64::from(*integer), |raw| raw.try_into().ok();
+    SocketAddr as String: Self::to_string, |text| text.parse().ok();
     bool as i64: |flag| i64::from(*flag), |raw| (0..=1).contains(&raw).then_some(raw == 1);
     Ipv4Addr as i64: |address| i64::from(u32::from(*address)), |raw| u32::try_from(raw).ok().map(Self::from);
     Timestamp as i64: |time| milliseconds(*time), timestamp;

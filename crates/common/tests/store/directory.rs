@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use common::domain::{
-    Application, CertificateState, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceState, GroupName,
+    Application, CertificateState, Clock as _, DeviceDirectory, DeviceFilter, DeviceId, DevicePage,
+    DeviceRegistry as _, DeviceState, GroupName, LiveFacts, NetworkMember, WireguardPrivateKey,
 };
 
 use super::databases::TestDatabase;
@@ -117,7 +120,49 @@ pub(crate) async fn only_devices_with_a_certificate_belong_on_the_hub<D: TestDat
 
     let members = fleet.store.vpn_members().await.unwrap();
 
-    assert_eq!(members, [fleet.find("enrolled").await.unwrap()]);
+    let device = fleet.find("enrolled").await.unwrap();
+    let expected = NetworkMember {
+        key: device.wireguard_key.unwrap(),
+        address: device.address.unwrap(),
+        device_id: device.id,
+        endpoint: None,
+    };
+    assert_eq!(members, [expected]);
+    assert_eq!(fleet.store.count_vpn_members().await.unwrap(), 1);
+    fleet.end().await;
+}
+
+pub(crate) async fn the_hub_is_told_where_a_member_was_last_seen<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    fleet.enroll("pump-7").await;
+    let facts = LiveFacts {
+        device_id: id("pump-7"),
+        last_handshake_at: Some(fleet.clock.now()),
+        endpoint: Some("198.51.100.7:4711".to_owned()),
+        received_bytes: 1,
+        sent_bytes: 2,
+    };
+
+    fleet.store.record_live(&[facts]).await.unwrap();
+
+    let members = fleet.store.vpn_members().await.unwrap();
+    assert_eq!(members[0].endpoint, Some("198.51.100.7:4711".parse().unwrap()));
+    fleet.end().await;
+}
+
+pub(crate) async fn every_key_that_a_device_had_is_known<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let first = fleet.enroll("pump-7").await.wireguard_key.unwrap();
+    let second = WireguardPrivateKey::generate().public_key();
+    fleet.clock.advance(Duration::from_secs(1));
+    fleet.store.replace_wireguard_key(&id("pump-7"), second).await.unwrap();
+
+    fleet.retire("pump-7").await.unwrap();
+
+    assert_eq!(
+        fleet.store.wireguard_keys(&id("pump-7")).await.unwrap(),
+        [first, second]
+    );
     fleet.end().await;
 }
 

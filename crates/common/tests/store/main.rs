@@ -16,6 +16,7 @@ mod jobs;
 mod life;
 mod live;
 mod neighbours;
+mod network_plan;
 mod opening;
 mod races;
 mod readmission;
@@ -86,6 +87,8 @@ contract! {
     directory::a_list_is_narrowed_by_group_and_state,
     directory::a_list_is_narrowed_by_text_that_means_itself,
     directory::only_devices_with_a_certificate_belong_on_the_hub,
+    directory::the_hub_is_told_where_a_member_was_last_seen,
+    directory::every_key_that_a_device_had_is_known,
     jobs::an_order_is_claimed_by_one_worker_until_its_lease_ends,
     jobs::a_newer_order_takes_the_older_ones_place,
     jobs::a_failed_try_comes_back_later_and_a_dead_one_when_a_person_says_so,
@@ -107,6 +110,11 @@ contract! {
     neighbours::drift_is_what_the_last_comparison_found_and_repairs_are_audited,
     neighbours::a_lease_belongs_to_its_holder_until_it_ends,
     neighbours::a_system_that_is_back_gets_all_its_orders_at_once,
+    network_plan::a_full_network_gets_a_prefix_and_goes_on,
+    network_plan::a_prefix_that_shares_addresses_is_refused,
+    network_plan::a_prefix_of_a_former_configuration_is_refused,
+    network_plan::addresses_that_are_not_free_are_counted,
+    network_plan::the_first_hub_is_the_hub_until_a_person_says_otherwise,
     races::two_hundred_identical_applications_are_one_admission,
     races::two_hundred_devices_share_ten_addresses_without_a_quarrel,
     races::two_hundred_devices_with_one_wireguard_key_are_one_device,

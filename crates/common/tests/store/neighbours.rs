@@ -157,8 +157,11 @@ pub(crate) async fn a_lease_belongs_to_its_holder_until_it_ends<D: TestDatabase>
     fleet.database.tamper("UPDATE lease SET holder = 'bridge-2'").await;
 
     assert!(!fleet.store.take_lease("sweep", minute).await.unwrap());
+    fleet.store.end_lease("sweep").await.unwrap();
+    assert!(!fleet.store.take_lease("sweep", minute).await.unwrap());
     fleet.clock.advance(minute);
     assert!(fleet.store.take_lease("sweep", minute).await.unwrap());
+    fleet.store.end_lease("sweep").await.unwrap();
     fleet.end().await;
 }
 

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::device::{Change, Incarnation, RawPeer, merged};
-use crate::hub::rules::{Dump, differing};
+use crate::hub::dump::Dump;
+use crate::hub::rules::differing;
 use crate::hub::{PeerConfig, PeerStatus};
-use crate::keys::CheckedKeys;
 
 /// What is known of an interface's peers.
 #[derive(Debug, Default)]
@@ -20,7 +20,6 @@ pub(crate) struct Table {
     impostors: Vec<[u8; 32]>,
     /// Changes that were answered for before they were read back.
     believed: Vec<PeerConfig>,
-    keys: CheckedKeys,
 }
 
 impl Table {
@@ -38,7 +37,7 @@ impl Table {
             .is_some_and(|(read, at)| read == incarnation && now.saturating_duration_since(at) < fresh)
     }
 
-    /// Forgets everything but which keys are keys, and what is still to be read back.
+    /// Forgets everything but what is still to be read back.
     pub(crate) fn forget(&mut self) {
         self.read = None;
         self.peers.clear();
@@ -48,12 +47,10 @@ impl Table {
     /// Takes in a reading.
     pub(crate) fn replace(&mut self, incarnation: Incarnation, now: Instant, peers: Vec<RawPeer>) {
         self.forget();
-        let peers = merged(peers.into_iter());
-        let checked = self.keys.check(peers.iter().map(|peer| peer.key));
-        for (peer, key) in peers.into_iter().zip(checked) {
-            match key {
-                Some(key) => drop(self.peers.insert(key, status(key, peer))),
-                None => self.impostors.push(peer.key),
+        for peer in merged(peers.into_iter()) {
+            match WireguardKey::from_bytes(peer.key) {
+                Ok(key) => self.peers.insert(status(key, peer)),
+                Err(_) => self.impostors.push(peer.key),
             }
         }
         self.read = Some((incarnation, now));
@@ -71,7 +68,7 @@ impl Table {
         let removals = self.impostors.iter().map(|key| Change::Remove { key: *key });
         let puts = differing.iter().flat_map(|peer| {
             let PeerConfig { key, address, endpoint } = *peer;
-            let endpoint = endpoint.filter(|_| !self.peers.contains_key(&key));
+            let endpoint = endpoint.filter(|_| self.peers.get(&key).is_none());
             std::iter::once(Change::Put { key, address }).chain(call(key, endpoint))
         });
         removals.chain(puts).collect()
@@ -96,8 +93,10 @@ impl Table {
                 received_bytes: 0,
                 sent_bytes: 0,
             };
-            let known = self.peers.entry(peer.key).or_insert_with(|| status(peer.key, new));
+            let known = self.peers.remove(&peer.key);
+            let mut known = known.unwrap_or_else(|| status(peer.key, new));
             known.allowed_addresses = vec![ipnet::Ipv4Net::from(peer.address.ip()).into()];
+            self.peers.insert(known);
         }
         self.believed.extend_from_slice(peers);
     }
@@ -105,7 +104,9 @@ impl Table {
     /// Takes removals as done until the next reading.
     pub(crate) fn forget_peers(&mut self, keys: &[WireguardKey]) {
         let gone: HashSet<_> = keys.iter().collect();
-        self.peers.retain(|key, _| !gone.contains(key));
+        for key in keys {
+            drop(self.peers.remove(key));
+        }
         self.believed.retain(|peer| !gone.contains(&peer.key));
     }
 }

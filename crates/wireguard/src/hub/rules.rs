@@ -1,28 +1,24 @@
 //! What every hub checks before a change, and how it finds out what is left to change.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::HashSet;
 
-use common::domain::{VpnAddress, WireguardKey};
-use ipnet::IpNet;
+use common::domain::WireguardKey;
 
-use super::{HubError, PeerConfig, PeerFault, PeerStatus};
-
-/// What a hub has at one moment; it alone is the truth about the hub.
-pub(crate) type Dump = HashMap<WireguardKey, PeerStatus>;
+use super::dump::Dump;
+use super::{HubError, PeerConfig, PeerFault};
 
 /// Refuses what WireGuard would silently ignore or do otherwise.
 ///
 /// An address may change hands within a batch, if the batch gives its holder another one.
 pub(crate) fn check(peers: &[PeerConfig], own: &WireguardKey, present: &Dump) -> Result<(), HubError> {
     check_batch(peers, own)?;
-    let wanted: HashMap<IpNet, &PeerConfig> = peers.iter().map(|peer| (host(peer.address), peer)).collect();
     let moving: HashSet<WireguardKey> = peers.iter().map(|peer| peer.key).collect();
-    for status in present.values().filter(|status| !moving.contains(&status.key)) {
-        if let Some(peer) = status.allowed_addresses.iter().find_map(|address| wanted.get(address)) {
+    for peer in peers {
+        let mut holders = present.holders(peer.address.ip()).iter();
+        if let Some(holder) = holders.find(|holder| !moving.contains(holder)) {
             return Err(HubError::AddressTaken {
                 address: peer.address,
-                holder: status.key,
+                holder: *holder,
             });
         }
     }
@@ -64,8 +60,4 @@ pub(crate) fn not_applied(differing: &[PeerConfig]) -> Result<(), HubError> {
     Err(HubError::NotApplied {
         keys: differing.iter().map(|peer| peer.key).collect(),
     })
-}
-
-fn host(address: VpnAddress) -> IpNet {
-    IpNet::from(IpAddr::V4(address.ip()))
 }

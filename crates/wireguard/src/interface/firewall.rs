@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::Display;
 
 use common::domain::VpnNetwork;
 
@@ -43,7 +43,7 @@ impl FirewallRules {
             terminal_uid,
             ..
         } = self;
-        let (hub, devices) = (network.hub(), network.prefix());
+        let (hub, devices) = (network.hub(), set(network.prefixes()));
         let (into_open_ports, out_of_open_ports) = self.open_port_rules();
         format!(
             "table {family} {table}\n\
@@ -89,16 +89,18 @@ impl FirewallRules {
         if self.open_ports.is_empty() {
             return (String::new(), String::new());
         }
-        let mut ports = String::new();
-        for port in &self.open_ports {
-            let separator = if ports.is_empty() { "" } else { ", " };
-            write!(ports, "{separator}{port}").expect("a String takes everything");
-        }
+        let ports = set(&self.open_ports);
         (
-            format!("\t\ttcp dport {{ {ports} }} accept\n"),
-            format!("\t\ttcp sport {{ {ports} }} ct direction reply ct state established accept\n"),
+            format!("\t\ttcp dport {ports} accept\n"),
+            format!("\t\ttcp sport {ports} ct direction reply ct state established accept\n"),
         )
     }
+}
+
+/// Writes a set as nft reads it.
+fn set(members: impl IntoIterator<Item = impl Display>) -> String {
+    let members: Vec<_> = members.into_iter().map(|member| member.to_string()).collect();
+    format!("{{ {} }}", members.join(", "))
 }
 
 /// The kernel's packet filter, as far as it is ours.
@@ -112,6 +114,11 @@ pub(super) struct Firewall {
 impl Firewall {
     pub(super) fn new(rules: FirewallRules) -> Self {
         Self { rules, loaded: None }
+    }
+
+    /// Changes what shall be loaded.
+    pub(super) fn change(&mut self, rules: FirewallRules) {
+        *self = Self::new(rules);
     }
 
     /// Whether the rules are there, and as they were loaded.

@@ -1,7 +1,9 @@
 use std::net::IpAddr;
 
 use common::domain::VpnNetwork;
+use ipnet::Ipv4Net;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::tool::{ToolError, run};
 use crate::InterfaceName;
@@ -19,6 +21,14 @@ pub(super) struct Link {
     linkinfo: LinkInfo,
     #[serde(default)]
     addr_info: Vec<Address>,
+    /// Where packets go that leave by it.
+    #[serde(skip)]
+    routes: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Route {
+    dst: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -37,12 +47,22 @@ impl Link {
     /// Looks for an interface in this network namespace.
     pub(super) async fn find(name: &InterfaceName) -> Result<Option<Self>, ToolError> {
         let text = run("ip", ["-json", "-details", "address", "show"], "").await?;
-        let wrong_words = |error: serde_json::Error| ToolError::Run {
-            program: "ip",
-            source: error.into(),
+        let links: Vec<Self> = read(&text)?;
+        let Some(link) = links.into_iter().find(|link| link.ifname == name.as_str()) else {
+            return Ok(None);
         };
-        let links: Vec<Self> = serde_json::from_str(&text).map_err(wrong_words)?;
-        Ok(links.into_iter().find(|link| link.ifname == name.as_str()))
+        let text = run("ip", ["-json", "-4", "route", "show", "dev", name.as_str()], "").await?;
+        let routes: Vec<Route> = read(&text)?;
+        let routes = routes.into_iter().map(|route| route.dst).collect();
+        Ok(Some(Self { routes, ..link }))
+    }
+
+    /// Whether a prefix shares addresses with one that this machine has on another interface.
+    pub(super) async fn is_elsewhere(name: &InterfaceName, prefix: Ipv4Net) -> Result<bool, ToolError> {
+        let links: Vec<Self> = read(&run("ip", ["-json", "address", "show"], "").await?)?;
+        let others = links.iter().filter(|link| link.ifname != name.as_str());
+        let mut networks = others.flat_map(|link| &link.addr_info).filter_map(Address::network);
+        Ok(networks.any(|other| other.contains(&prefix) || prefix.contains(&other)))
     }
 
     /// Makes an interface of the kernel's WireGuard; it is down.
@@ -75,6 +95,7 @@ impl Link {
             && self.mtu == u32::from(MTU)
             && self.has_hub_address(network)
             && self.foreign_addresses(network).next().is_none()
+            && network.further_prefixes().all(|prefix| self.has_route(prefix))
     }
 
     /// Gives it the hub's address only, and brings it up.
@@ -92,9 +113,18 @@ impl Link {
             let address = format!("{}/{}", network.hub(), network.prefix().prefix_len());
             run("ip", ["address", "add", &address, "dev", name], "").await?;
         }
-        run("ip", ["link", "set", "dev", name, "mtu", &MTU.to_string(), "up"], "")
-            .await
-            .map(drop)
+        run("ip", ["link", "set", "dev", name, "mtu", &MTU.to_string(), "up"], "").await?;
+        let source = network.hub().to_string();
+        for prefix in network.further_prefixes().filter(|prefix| !self.has_route(*prefix)) {
+            let route = ["route", "replace", &prefix.to_string(), "dev", name, "src", &source];
+            run("ip", route, "").await?;
+        }
+        Ok(())
+    }
+
+    fn has_route(&self, prefix: Ipv4Net) -> bool {
+        let prefix = prefix.to_string();
+        self.routes.contains(&prefix)
     }
 
     fn has_hub_address(&self, network: VpnNetwork) -> bool {
@@ -110,9 +140,25 @@ impl Link {
 }
 
 impl Address {
+    fn network(&self) -> Option<Ipv4Net> {
+        match self.local {
+            IpAddr::V4(address) => Ipv4Net::new(address, self.prefixlen).ok().map(|net| net.trunc()),
+            IpAddr::V6(_) => None,
+        }
+    }
+
     fn is_hub(&self, network: VpnNetwork) -> bool {
         self.local == IpAddr::V4(network.hub()) && self.prefixlen == network.prefix().prefix_len()
     }
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, ToolError> {
+    // `ip` writes nothing at all where it has nothing to list.
+    let text = if text.trim().is_empty() { "[]" } else { text };
+    serde_json::from_str(text).map_err(|error| ToolError::Run {
+        program: "ip",
+        source: error.into(),
+    })
 }
 
 #[cfg(test)]
@@ -145,6 +191,15 @@ mod tests {
                 "{otherwise}"
             );
         }
+    }
+
+    #[test]
+    fn a_further_prefix_needs_its_route() {
+        let network = network().and("10.9.0.0/24".parse().unwrap()).unwrap();
+
+        assert!(!link(READY).is_ready(network));
+        let routes = vec!["10.8.0.0/24".to_owned(), "10.9.0.0/24".to_owned()];
+        assert!(Link { routes, ..link(READY) }.is_ready(network));
     }
 
     #[test]

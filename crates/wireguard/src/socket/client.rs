@@ -1,10 +1,10 @@
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::domain::{VpnNetwork, WireguardKey};
+use common::domain::{CurrentNetwork, VpnNetwork, WireguardKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
@@ -13,7 +13,6 @@ use tokio::time::timeout;
 use super::protocol::{Answer, Peer, Question, peers};
 use super::{CALLS_AT_ONCE, LONGEST_ANSWER};
 use crate::hub::{Hub, HubError, HubHealth, PeerConfig, PeerStatus};
-use crate::keys::CheckedKeys;
 
 /// What the hub process gets for an answer, and in addition for each peer of a question; a little
 /// longer than it gives its interface, so that its reason arrives.
@@ -24,19 +23,20 @@ const DEADLINE_PER_PEER: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct SocketHub {
     path: PathBuf,
-    network: VpnNetwork,
+    network: CurrentNetwork,
+    /// Which hub it is, as it said when it was asked last; a change is meant for that one only.
+    identity: Mutex<Option<WireguardKey>>,
     calls: Semaphore,
-    keys: Arc<Mutex<CheckedKeys>>,
 }
 
 impl SocketHub {
     /// Describes a hub behind a Unix socket; it does not have to be there yet.
-    pub fn new(path: impl Into<PathBuf>, network: VpnNetwork) -> Self {
+    pub fn new(path: impl Into<PathBuf>, network: impl Into<CurrentNetwork>) -> Self {
         Self {
             path: path.into(),
-            network,
+            network: network.into(),
+            identity: Mutex::default(),
             calls: Semaphore::new(CALLS_AT_ONCE),
-            keys: Arc::default(),
         }
     }
 
@@ -54,10 +54,14 @@ impl SocketHub {
             .await
             .map_err(HubError::unavailable)?
         {
-            Ok(Answer::Failed(failure)) => Err(failure.into_error(self.network)),
+            Ok(Answer::Failed(failure)) => Err(failure.into_error(self.network.get())),
             Ok(answer) => Ok(answer),
             Err(error) => Err(HubError::unavailable(error)),
         }
+    }
+
+    fn known_identity(&self) -> Option<WireguardKey> {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn exchange(&self, question: Vec<u8>) -> io::Result<Vec<u8>> {
@@ -77,28 +81,35 @@ impl Hub for SocketHub {
         let Answer::Identity(key) = self.ask(&Question::Identity, 0).await? else {
             return Err(unexpected());
         };
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
         Ok(key)
     }
 
     async fn ensure_peers(&self, peers: &[PeerConfig]) -> Result<(), HubError> {
-        let question = Question::Ensure(peers.iter().map(Peer::from).collect());
+        let question = Question::Ensure {
+            hub: self.known_identity(),
+            peers: peers.iter().map(Peer::from).collect(),
+        };
         done(self.ask(&question, peers.len()).await?)
     }
 
     async fn remove_peers(&self, keys: &[WireguardKey]) -> Result<(), HubError> {
-        done(self.ask(&Question::Remove(keys.to_vec()), keys.len()).await?)
+        let question = Question::Remove {
+            hub: self.known_identity(),
+            keys: keys.to_vec(),
+        };
+        done(self.ask(&question, keys.len()).await?)
     }
 
     async fn peers(&self) -> Result<Vec<PeerStatus>, HubError> {
         let Answer::Peers(list) = self.ask(&Question::Peers, 0).await? else {
             return Err(unexpected());
         };
-        let keys = Arc::clone(&self.keys);
-        let check = move || peers(list, &mut keys.lock().expect("no reader of a list panics"));
-        let checked = tokio::task::spawn_blocking(check)
-            .await
-            .map_err(HubError::unavailable)?;
-        checked.ok_or_else(|| HubError::unavailable("the hub answered with a peer that cannot be"))
+        peers(list).ok_or_else(|| HubError::unavailable("the hub answered with a peer that cannot be"))
+    }
+
+    async fn serve(&self, network: VpnNetwork) -> Result<(), HubError> {
+        done(self.ask(&Question::Serve(network.into()), 0).await?)
     }
 
     async fn health(&self) -> Result<HubHealth, HubError> {

@@ -1,23 +1,59 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use common::domain::{Timestamp, VpnNetwork, WireguardKey};
-use ipnet::IpNet;
+use common::domain::{InvalidVpnNetwork, Timestamp, VpnNetwork, WireguardKey};
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::hub::{HubError, HubHealth, PeerConfig, PeerFault, PeerStatus, chain};
-use crate::keys::CheckedKeys;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Question {
     Identity,
-    Ensure(Vec<Peer>),
-    Remove(Vec<WireguardKey>),
+    /// `hub` is whom the caller means; another one does nothing.
+    Ensure {
+        hub: Option<WireguardKey>,
+        peers: Vec<Peer>,
+    },
+    Remove {
+        hub: Option<WireguardKey>,
+        keys: Vec<WireguardKey>,
+    },
     Peers,
+    Serve(Network),
     Health,
+}
+
+/// The network to serve; checked by the reader.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Network {
+    hub: Ipv4Addr,
+    prefixes: Vec<(Ipv4Addr, u8)>,
+}
+
+impl From<VpnNetwork> for Network {
+    fn from(network: VpnNetwork) -> Self {
+        Self {
+            hub: network.hub(),
+            prefixes: network
+                .prefixes()
+                .map(|prefix| (prefix.network(), prefix.prefix_len()))
+                .collect(),
+        }
+    }
+}
+
+impl Network {
+    /// Accepts only what may be a device network.
+    pub(super) fn network(&self) -> Result<VpnNetwork, InvalidVpnNetwork> {
+        let prefix = |(address, length)| Ipv4Net::new(address, length).map_err(|_| InvalidVpnNetwork::Prefix);
+        let mut prefixes = self.prefixes.iter().copied().map(prefix);
+        let first = prefixes.next().unwrap_or(Err(InvalidVpnNetwork::Prefix))?;
+        let first = VpnNetwork::new(first, Some(self.hub))?;
+        prefixes.try_fold(first, |network, prefix| network.and(prefix?))
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,11 +76,11 @@ pub(super) struct Peer {
     endpoint: Option<SocketAddr>,
 }
 
-/// A peer as it is; its key is checked by the reader, who may have done so before.
+/// A peer as it is.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Status {
-    key: RawKey,
+    key: WireguardKey,
     allowed: Vec<(IpAddr, u8)>,
     /// Milliseconds since 1970.
     handshake_ms: Option<u64>,
@@ -76,25 +112,6 @@ pub(super) enum Failure {
     },
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-struct RawKey([u8; 32]);
-
-impl TryFrom<String> for RawKey {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let bytes = STANDARD.decode(text).map_err(|_| "not base64")?;
-        bytes.try_into().map(Self).map_err(|_| "not 32 bytes")
-    }
-}
-
-impl From<RawKey> for String {
-    fn from(key: RawKey) -> Self {
-        STANDARD.encode(key.0)
-    }
-}
-
 impl From<&PeerConfig> for Peer {
     fn from(peer: &PeerConfig) -> Self {
         Self {
@@ -117,7 +134,7 @@ impl From<&PeerStatus> for Status {
     fn from(status: &PeerStatus) -> Self {
         let since_1970 = |at: Timestamp| u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         Self {
-            key: RawKey(*status.key.as_bytes()),
+            key: status.key,
             allowed: status
                 .allowed_addresses
                 .iter()
@@ -132,15 +149,11 @@ impl From<&PeerStatus> for Status {
 }
 
 /// Turns a list as it was sent into one of peers; nothing if it cannot come from a hub.
-pub(super) fn peers(list: Vec<Status>, keys: &mut CheckedKeys) -> Option<Vec<PeerStatus>> {
-    let checked = keys.check(list.iter().map(|status| status.key.0));
-    list.into_iter()
-        .zip(checked)
-        .map(|(status, key)| peer(status, key?))
-        .collect()
+pub(super) fn peers(list: Vec<Status>) -> Option<Vec<PeerStatus>> {
+    list.into_iter().map(peer).collect()
 }
 
-fn peer(status: Status, key: WireguardKey) -> Option<PeerStatus> {
+fn peer(status: Status) -> Option<PeerStatus> {
     let allowed = status
         .allowed
         .into_iter()
@@ -151,7 +164,7 @@ fn peer(status: Status, key: WireguardKey) -> Option<PeerStatus> {
         None => None,
     };
     Some(PeerStatus {
-        key,
+        key: status.key,
         allowed_addresses: allowed.collect::<Option<_>>()?,
         last_handshake,
         endpoint: status.endpoint,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::chassis::shutdown::Shutdown;
-use common::domain::{VpnNetwork, WireguardKey};
+use common::domain::{CurrentNetwork, VpnNetwork, WireguardKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,7 +32,7 @@ pub struct Callers {
     /// The users whose processes may call; the kernel tells who calls (`SO_PEERCRED`).
     pub uids: BTreeSet<u32>,
     /// The only addresses that a caller can give to a peer.
-    pub network: VpnNetwork,
+    pub network: CurrentNetwork,
 }
 
 /// The hub process's end of the socket.
@@ -110,7 +110,7 @@ async fn answer(mut stream: UnixStream, hub: &dyn Hub, callers: &Callers) -> io:
     }
     let mut question = Vec::new();
     timeout(READING, (&mut stream).take(LONGEST_QUESTION).read_to_end(&mut question)).await??;
-    let network = callers.network;
+    let network = callers.network.get();
     // A question may have 100,000 keys, and checking one takes as long as a handshake.
     let understand = move || understand(&question, network);
     let answer = match tokio::task::spawn_blocking(understand).await? {
@@ -128,31 +128,52 @@ async fn answer(mut stream: UnixStream, hub: &dyn Hub, callers: &Callers) -> io:
 /// A question that has been checked.
 enum Call {
     Identity,
-    Ensure(Vec<PeerConfig>),
-    Remove(Vec<WireguardKey>),
+    Ensure(Option<WireguardKey>, Vec<PeerConfig>),
+    Remove(Option<WireguardKey>, Vec<WireguardKey>),
     Peers,
+    Serve(VpnNetwork),
     Health,
 }
 
 fn understand(question: &[u8], network: VpnNetwork) -> Result<Call, HubError> {
     Ok(match serde_json::from_slice(question).map_err(HubError::unavailable)? {
         Question::Identity => Call::Identity,
-        Question::Ensure(peers) => {
+        Question::Ensure { hub, peers } => {
             let peers: Option<_> = peers.iter().map(|peer| peer.in_network(network)).collect();
-            Call::Ensure(peers.ok_or_else(|| HubError::unavailable("an address is not one of a device"))?)
+            let peers = peers.ok_or_else(|| HubError::unavailable("an address is not one of a device"))?;
+            Call::Ensure(hub, peers)
         }
-        Question::Remove(keys) => Call::Remove(keys),
+        Question::Remove { hub, keys } => Call::Remove(hub, keys),
         Question::Peers => Call::Peers,
+        Question::Serve(wanted) => Call::Serve(wanted.network().map_err(HubError::unavailable)?),
         Question::Health => Call::Health,
     })
+}
+
+/// A caller that knows the hub means no other one.
+async fn is_the_one(hub: &dyn Hub, expected: Option<WireguardKey>) -> Result<(), HubError> {
+    let Some(expected) = expected else { return Ok(()) };
+    let found = hub.identity().await?;
+    if found == expected {
+        Ok(())
+    } else {
+        Err(HubError::WrongIdentity { expected, found })
+    }
 }
 
 impl Call {
     async fn make(self, hub: &dyn Hub) -> Result<Answer, HubError> {
         match self {
             Self::Identity => hub.identity().await.map(Answer::Identity),
-            Self::Ensure(peers) => hub.ensure_peers(&peers).await.map(|()| Answer::Done),
-            Self::Remove(keys) => hub.remove_peers(&keys).await.map(|()| Answer::Done),
+            Self::Ensure(expected, peers) => {
+                is_the_one(hub, expected).await?;
+                hub.ensure_peers(&peers).await.map(|()| Answer::Done)
+            }
+            Self::Remove(expected, keys) => {
+                is_the_one(hub, expected).await?;
+                hub.remove_peers(&keys).await.map(|()| Answer::Done)
+            }
+            Self::Serve(network) => hub.serve(network).await.map(|()| Answer::Done),
             Self::Peers => {
                 let peers = hub.peers().await?;
                 Ok(Answer::Peers(peers.iter().map(Status::from).collect()))

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use common::domain::{System, VpnAddress, VpnNetwork, WireguardKey};
+use common::domain::{CurrentNetwork, System, VpnAddress, VpnNetwork, WireguardKey};
 use wireguard::{Hub, HubError, PeerConfig, PeerStatus};
 
-use crate::ports::{MemberStatus, UpstreamError, VpnGateway, VpnMember};
+use crate::ports::{GatewayHealth, MemberStatus, UpstreamError, VpnGateway, VpnMember};
 
 /// A WireGuard hub.
 pub struct WireguardHub {
     hub: Arc<dyn Hub>,
-    range: VpnNetwork,
+    range: CurrentNetwork,
 }
 
 impl WireguardHub {
     /// Speaks to a hub; `range` tells which addresses a device may have.
-    pub fn new(hub: Arc<dyn Hub>, range: VpnNetwork) -> Self {
+    pub fn new(hub: Arc<dyn Hub>, range: CurrentNetwork) -> Self {
         Self { hub, range }
     }
 
@@ -36,7 +36,7 @@ impl WireguardHub {
             return None;
         };
         (net.prefix_len() == 32)
-            .then(|| self.range.device_address(net.addr()))
+            .then(|| self.range.get().device_address(net.addr()))
             .flatten()
     }
 }
@@ -50,7 +50,7 @@ impl VpnGateway for WireguardHub {
     async fn ensure_members(&self, members: &[VpnMember]) -> Result<(), UpstreamError> {
         let peers: Vec<_> = members
             .iter()
-            .map(|member| PeerConfig::new(member.key, member.address))
+            .map(|member| PeerConfig::new(member.key, member.address).last_seen_at(member.endpoint))
             .collect();
         self.hub.ensure_peers(&peers).await.map_err(upstream)
     }
@@ -62,6 +62,18 @@ impl VpnGateway for WireguardHub {
     async fn members(&self) -> Result<Vec<MemberStatus>, UpstreamError> {
         let peers = self.hub.peers().await.map_err(upstream)?;
         Ok(peers.into_iter().map(|peer| self.status(peer)).collect())
+    }
+
+    async fn health(&self) -> Result<GatewayHealth, UpstreamError> {
+        let health = self.hub.health().await.map_err(upstream)?;
+        Ok(GatewayHealth {
+            identity: health.identity,
+            members: health.peers,
+        })
+    }
+
+    async fn serve(&self, network: VpnNetwork) -> Result<(), UpstreamError> {
+        self.hub.serve(network).await.map_err(upstream)
     }
 }
 

@@ -11,7 +11,6 @@ use common::domain::{
 
 use super::enrollment::{EnrollError, Enrollment};
 use super::neighbours::Neighbours;
-use super::reconcile::Reconciler;
 use super::{Authority, Network};
 use crate::ports::UpstreamError;
 
@@ -21,7 +20,6 @@ pub struct Alignment {
     authority: Arc<Authority>,
     network: Arc<Network>,
     enrollment: Arc<Enrollment>,
-    reconciler: Arc<Reconciler>,
     neighbours: Arc<Neighbours>,
 }
 
@@ -35,8 +33,6 @@ pub struct AlignmentParts {
     pub network: Arc<Network>,
     /// Who finishes an enrollment that stopped half way.
     pub enrollment: Arc<Enrollment>,
-    /// Who finds a peer whose key is not on record any more.
-    pub reconciler: Arc<Reconciler>,
     /// Who else knows devices.
     pub neighbours: Arc<Neighbours>,
 }
@@ -97,7 +93,6 @@ impl Alignment {
             authority,
             network,
             enrollment,
-            reconciler,
             neighbours,
         } = parts;
         Self {
@@ -105,7 +100,6 @@ impl Alignment {
             authority,
             network,
             enrollment,
-            reconciler,
             neighbours,
         }
     }
@@ -132,22 +126,21 @@ impl Alignment {
             .is_some_and(|certificate| certificate.issued.is_some());
         match device.state {
             DeviceState::Admitted if is_certified => finish(self.enrollment.join(device).await.map(drop)),
-            // It enrolls again: the key that it had is a stranger on the hub now.
-            DeviceState::Admitted => Ok(self.reconciler.sweep().await.map(|_swept| Aligned::Removed)?),
             DeviceState::Enrolled => {
                 let is_member = self.network.ensure_on_record(device, &*self.directory).await?;
                 Ok(if is_member { Aligned::Ensured } else { Aligned::Removed })
             }
-            DeviceState::Quarantined | DeviceState::Retired => self.leave_network(view).await,
+            // Who was admitted enrolls again: the key that it had has no business on the hub any more.
+            DeviceState::Admitted | DeviceState::Quarantined | DeviceState::Retired => {
+                self.leave_network(&device.id).await
+            }
         }
     }
 
-    async fn leave_network(&self, view: &DeviceView) -> Result<Aligned, AlignError> {
-        match view.device.wireguard_key {
-            Some(key) => self.network.remove(&[key]).await?,
-            // Whatever key it had, it is a stranger on the hub now.
-            None => self.reconciler.sweep().await.map(drop)?,
-        }
+    /// Whatever key the device has and had, none of them stays on the hub.
+    async fn leave_network(&self, id: &DeviceId) -> Result<Aligned, AlignError> {
+        let keys = self.directory.wireguard_keys(id).await?;
+        self.network.remove(&keys).await?;
         Ok(Aligned::Removed)
     }
 

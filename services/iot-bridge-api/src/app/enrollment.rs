@@ -11,6 +11,7 @@ use common::domain::{
     IssuedCertificate, RegistryError, StoreError, System, Timestamp, WireguardKey, WireguardPrivateKey,
 };
 
+use super::alignment::AlignError;
 use super::csr::{AcceptedCsr, CsrRejection};
 use super::presence::Place;
 use super::token_secret::TokenDigest;
@@ -96,6 +97,15 @@ pub enum EnrollError {
 impl From<StoreError> for EnrollError {
     fn from(error: StoreError) -> Self {
         Self::Admit(error.into())
+    }
+}
+
+impl From<AlignError> for EnrollError {
+    fn from(error: AlignError) -> Self {
+        match error {
+            AlignError::Upstream(error) => Self::Upstream(error),
+            AlignError::Store(error) => error.into(),
+        }
     }
 }
 
@@ -253,11 +263,11 @@ impl Enrollment {
         let member = self.network.member(device).ok_or(StoreError::Corrupt {
             column: "device.address",
         })?;
-        let hub_key = self.network.hub_key().await.map_err(EnrollError::Upstream)?;
+        let hub_key = self.network.hub_key().await?;
         if hub_key == member.key {
             return Err(EnrollError::WireguardKeyInvalid);
         }
-        self.network.ensure(member).await.map_err(EnrollError::Upstream)?;
+        self.network.ensure(member).await?;
         reach(KillPoint::K6).await;
         match self.put_into_service(device).await {
             Ok(()) => {}
@@ -265,8 +275,7 @@ impl Enrollment {
             Err(EnrollError::Admit(AdmitError::Store(error))) => return Err(error.into()),
             Err(error) => {
                 // Someone shut the device out in between, or it enrolled anew: what was just added goes again.
-                let removed = self.network.remove(&[member.key]).await;
-                removed.map_err(EnrollError::Upstream)?;
+                self.network.remove(&[member.key]).await?;
                 return Err(error);
             }
         }

@@ -1,50 +1,104 @@
-//! The device network as the use cases see it: membership of one device, with a deadline.
+//! The device network as the use cases see it: membership of one device, with a deadline, on the right hub.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use common::domain::{Device, DeviceDirectory, DeviceState, StoreError, System, VpnNetwork, WireguardKey};
+use common::domain::{
+    CurrentNetwork, Device, DeviceDirectory, DeviceState, NetworkMember, NetworkPlan, StoreError, System, VpnNetwork,
+    WireguardKey,
+};
 
 use super::alignment::AlignError;
-use crate::ports::{MemberStatus, UpstreamError, VpnGateway, VpnMember};
+use crate::ports::{GatewayHealth, MemberStatus, UpstreamError, VpnGateway, VpnMember};
 
 /// What the hub gets for one answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// What it gets to list everyone, and to take in a thousand.
+const LONG_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Puts devices on the hub and takes them off.
 pub struct Network {
     hub: Arc<dyn VpnGateway>,
-    range: VpnNetwork,
+    plan: Arc<dyn NetworkPlan>,
+    range: CurrentNetwork,
+    /// The hub that devices were told about, once it is known.
+    on_record: Mutex<Option<WireguardKey>>,
+}
+
+/// The hub that answers is not the one that devices were told about.
+#[derive(Debug, thiserror::Error)]
+#[error("the hub has the key `{found}`, and devices were told `{expected}`")]
+struct AnotherHub {
+    found: WireguardKey,
+    expected: WireguardKey,
 }
 
 impl Network {
     /// Describes the network behind a hub.
-    pub fn new(hub: Arc<dyn VpnGateway>, range: VpnNetwork) -> Self {
-        Self { hub, range }
+    pub fn new(hub: Arc<dyn VpnGateway>, plan: Arc<dyn NetworkPlan>, range: CurrentNetwork) -> Self {
+        Self {
+            hub,
+            plan,
+            range,
+            on_record: Mutex::default(),
+        }
     }
 
-    /// Returns the address range.
+    /// Returns the address ranges as they are now.
     pub fn range(&self) -> VpnNetwork {
-        self.range
+        self.range.get()
     }
 
-    /// Returns the hub's public key; also the question whether the hub answers.
-    pub async fn hub_key(&self) -> Result<WireguardKey, UpstreamError> {
-        within_deadline(self.hub.identity()).await
+    /// Returns the hub's public key; also the question whether the hub answers, and whether it is the right one.
+    pub async fn hub_key(&self) -> Result<WireguardKey, AlignError> {
+        let found = within(DEADLINE, self.hub.identity()).await?;
+        self.recognise(found).await
+    }
+
+    /// Returns the key that the hub has, right or wrong.
+    pub(super) async fn found_hub_key(&self) -> Result<WireguardKey, UpstreamError> {
+        within(DEADLINE, self.hub.identity()).await
+    }
+
+    /// Returns how the hub is, if it is the right one.
+    pub(super) async fn health(&self) -> Result<GatewayHealth, AlignError> {
+        let health = within(LONG_DEADLINE, self.hub.health()).await?;
+        self.recognise(health.identity).await?;
+        Ok(health)
+    }
+
+    /// Has the hub serve a network, and uses it when it does. A hub that was restarted is told again.
+    pub(super) async fn serve(&self, network: VpnNetwork) -> Result<(), AlignError> {
+        if network != self.range() {
+            self.hub_key().await?;
+        }
+        within(LONG_DEADLINE, self.hub.serve(network)).await?;
+        self.range.set(network);
+        Ok(())
     }
 
     /// Returns the device as a member; none when its record has no key, or an address that no device may have.
     pub(super) fn member(&self, device: &Device) -> Option<VpnMember> {
-        let address = self.range.device_address(device.address?)?;
+        let address = self.range().device_address(device.address?)?;
         Some(VpnMember {
             key: device.wireguard_key?,
             address,
+            endpoint: None,
+        })
+    }
+
+    /// Returns a device that belongs on the hub as a member; none when its address is one that no device may have.
+    pub(super) fn member_on_record(&self, member: &NetworkMember) -> Option<VpnMember> {
+        Some(VpnMember {
+            key: member.key,
+            address: self.range().device_address(member.address)?,
+            endpoint: member.endpoint,
         })
     }
 
     /// Makes a device a member. The database gave the address to this key, so another key that holds it on the
     /// hub is a leftover and goes.
-    pub(super) async fn ensure(&self, member: VpnMember) -> Result<(), UpstreamError> {
+    pub(super) async fn ensure(&self, member: VpnMember) -> Result<(), AlignError> {
         let Err(error) = self.ensure_all(&[member]).await else {
             return Ok(());
         };
@@ -84,16 +138,34 @@ impl Network {
         Ok(stays)
     }
 
-    pub(super) async fn ensure_all(&self, members: &[VpnMember]) -> Result<(), UpstreamError> {
-        within_deadline(self.hub.ensure_members(members)).await
+    pub(super) async fn ensure_all(&self, members: &[VpnMember]) -> Result<(), AlignError> {
+        self.hub_key().await?;
+        let deadline = if members.len() > 1 { LONG_DEADLINE } else { DEADLINE };
+        Ok(within(deadline, self.hub.ensure_members(members)).await?)
     }
 
-    pub(super) async fn remove(&self, keys: &[WireguardKey]) -> Result<(), UpstreamError> {
-        within_deadline(self.hub.remove_members(keys)).await
+    pub(super) async fn remove(&self, keys: &[WireguardKey]) -> Result<(), AlignError> {
+        self.hub_key().await?;
+        Ok(within(LONG_DEADLINE, self.hub.remove_members(keys)).await?)
     }
 
     pub(super) async fn members(&self) -> Result<Vec<MemberStatus>, UpstreamError> {
-        within_deadline(self.hub.members()).await
+        within(LONG_DEADLINE, self.hub.members()).await
+    }
+
+    /// A hub with another key than the one that devices were told about is never written to: none of them could reach
+    /// it, and it may be somebody else's.
+    async fn recognise(&self, found: WireguardKey) -> Result<WireguardKey, AlignError> {
+        let remembered = *self.on_record.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered == Some(found) {
+            return Ok(found);
+        }
+        let expected = self.plan.hub_on_record(found).await?;
+        *self.on_record.lock().unwrap_or_else(PoisonError::into_inner) = Some(expected);
+        if found == expected {
+            return Ok(found);
+        }
+        Err(UpstreamError::unexpected(System::Vpn, AnotherHub { found, expected }).into())
     }
 }
 
@@ -106,7 +178,10 @@ impl std::fmt::Debug for Network {
     }
 }
 
-async fn within_deadline<T>(answer: impl Future<Output = Result<T, UpstreamError>>) -> Result<T, UpstreamError> {
-    let answer = tokio::time::timeout(DEADLINE, answer).await;
+async fn within<T>(
+    deadline: Duration,
+    answer: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
+    let answer = tokio::time::timeout(deadline, answer).await;
     answer.unwrap_or_else(|elapsed| Err(UpstreamError::unavailable(System::Vpn, elapsed)))
 }

@@ -4,7 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{Clock, Device, DeviceDirectory, DeviceRegistry, LiveFacts, StoreError, Timestamp, WireguardKey};
+use common::domain::{
+    Clock, DeviceDirectory, DeviceId, DeviceRegistry, LiveFacts, StoreError, Timestamp, WireguardKey,
+};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
 use tokio_util::sync::CancellationToken;
 
 use super::Network;
@@ -14,6 +20,9 @@ use crate::ports::MemberStatus;
 /// A device's facts are written at most this often, unless it has just appeared.
 const WRITE_EVERY: time::Duration = time::Duration::seconds(30);
 
+/// A tunnel whose last handshake is older is down (`REJECT_AFTER_TIME`, WireGuard paper §6.1).
+const OFFLINE_AFTER: time::Duration = time::Duration::seconds(180);
+
 /// Looks at the hub and records.
 pub struct Observer {
     directory: Arc<dyn DeviceDirectory>,
@@ -21,6 +30,18 @@ pub struct Observer {
     network: Arc<Network>,
     clock: Arc<dyn Clock>,
     written: tokio::sync::Mutex<HashMap<WireguardKey, Written>>,
+    members: Family<MemberLabels, Gauge>,
+    bytes: Family<ByteLabels, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MemberLabels {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByteLabels {
+    direction: &'static str,
 }
 
 /// What is on record of a member already.
@@ -44,7 +65,26 @@ impl Observer {
             network,
             clock,
             written: tokio::sync::Mutex::default(),
+            members: Family::default(),
+            bytes: Family::default(),
         }
+    }
+
+    /// Registers what is counted at each look.
+    #[must_use]
+    pub fn with_metrics(self, registry: &mut Registry) -> Self {
+        registry.register(
+            "vpn_members",
+            "Members of the device network on the hub, by whether their last handshake is recent",
+            Family::clone(&self.members),
+        );
+        registry.register_with_unit(
+            "vpn_traffic",
+            "What went through the tunnels of the present members since each was added",
+            Unit::Bytes,
+            Family::clone(&self.bytes),
+        );
+        self
     }
 
     /// Looks on a timer, until told to stop.
@@ -62,6 +102,7 @@ impl Observer {
     pub async fn look(&self) -> Result<usize, AlignError> {
         let members = self.network.members().await?;
         let now = self.clock.now();
+        self.count(&members, now);
         let mut written = self.written.lock().await;
         let keys: std::collections::HashSet<_> = members.iter().map(|member| member.key).collect();
         written.retain(|key, _| keys.contains(key));
@@ -86,18 +127,33 @@ impl Observer {
         Ok(facts.len())
     }
 
+    fn count(&self, members: &[MemberStatus], now: Timestamp) {
+        let is_online = |member: &&MemberStatus| member.last_handshake_at.is_some_and(|at| now - at <= OFFLINE_AFTER);
+        let online = members.iter().filter(is_online).count();
+        for (state, count) in [("online", online), ("offline", members.len() - online)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.members.get_or_create(&MemberLabels { state }).set(count);
+        }
+        let received = members.iter().map(|member| member.received_bytes).sum::<u64>();
+        let sent = members.iter().map(|member| member.sent_bytes).sum::<u64>();
+        for (direction, sum) in [("received", received), ("sent", sent)] {
+            let sum = i64::try_from(sum).unwrap_or(i64::MAX);
+            self.bytes.get_or_create(&ByteLabels { direction }).set(sum);
+        }
+    }
+
     async fn facts(&self, news: &[MemberStatus]) -> Result<Vec<LiveFacts>, StoreError> {
-        let devices: HashMap<_, Device> = self
+        let devices: HashMap<_, DeviceId> = self
             .directory
             .vpn_members()
             .await?
             .into_iter()
-            .filter_map(|device| Some((device.wireguard_key?, device)))
+            .map(|member| (member.key, member.device_id))
             .collect();
         let known = news
             .iter()
             .filter_map(|member| Some((devices.get(&member.key)?, member)));
-        Ok(known.map(|(device, member)| facts_of(device, member)).collect())
+        Ok(known.map(|(device_id, member)| facts_of(device_id, member)).collect())
     }
 }
 
@@ -117,9 +173,9 @@ fn is_news(member: &MemberStatus, written: Option<&Written>, now: Timestamp) -> 
     }
 }
 
-fn facts_of(device: &Device, member: &MemberStatus) -> LiveFacts {
+fn facts_of(device_id: &DeviceId, member: &MemberStatus) -> LiveFacts {
     LiveFacts {
-        device_id: device.id.clone(),
+        device_id: device_id.clone(),
         last_handshake_at: member.last_handshake_at,
         endpoint: member.endpoint.clone(),
         received_bytes: i64::try_from(member.received_bytes).unwrap_or(i64::MAX),

@@ -8,7 +8,7 @@ use super::Network;
 use super::alignment::AlignError;
 use super::enrollment::EnrollError;
 use super::identity::ProvenDevice;
-use crate::ports::UpstreamError;
+use crate::ports::{UpstreamError, VpnMember};
 
 /// A tunnel whose last handshake is older is down: WireGuard gives a session up after 180 s (`REJECT_AFTER_TIME`,
 /// WireGuard paper §6.1).
@@ -68,13 +68,13 @@ impl Presence {
 
     /// Gives a device another key, and its place under it.
     pub async fn bring_key(&self, device: &ProvenDevice, key: WireguardKey) -> Result<Place, EnrollError> {
-        let hub_key = self.network.hub_key().await.map_err(EnrollError::Upstream)?;
+        let hub_key = self.network.hub_key().await?;
         if hub_key == key {
             return Err(EnrollError::WireguardKeyInvalid);
         }
         let device = self.registry.replace_wireguard_key(&device.device.id, key).await?;
         let member = self.network.member(&device).ok_or(NO_PLACE)?;
-        self.network.ensure(member).await.map_err(EnrollError::Upstream)?;
+        self.network.ensure(member).await?;
         Ok(Place {
             address: member.address,
             hub_key,
@@ -84,16 +84,27 @@ impl Presence {
 
     async fn join_again(&self, device: &ProvenDevice) -> Result<(), EnrollError> {
         let member = self.network.member(&device.device).ok_or(NO_PLACE)?;
-        let rejoined = async {
-            self.network.remove(&[member.key]).await?;
-            self.network.ensure_on_record(&device.device, &*self.directory).await
-        };
-        match rejoined.await {
+        match self.start_over(device, member).await {
             // The reconciler puts it in when the hub is back; the device is none the wiser for an error.
-            Ok(_) | Err(AlignError::Upstream(UpstreamError::Unavailable { .. })) => Ok(()),
-            Err(AlignError::Upstream(error)) => Err(EnrollError::Upstream(error)),
-            Err(AlignError::Store(error)) => Err(error.into()),
+            Ok(()) | Err(AlignError::Upstream(UpstreamError::Unavailable { .. })) => Ok(()),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// What is on record may be half a minute old: a session that the hub has seen since is left alone.
+    async fn start_over(&self, device: &ProvenDevice, member: VpnMember) -> Result<(), AlignError> {
+        let seen = self.network.members().await?.into_iter();
+        let seen = seen.filter(|status| status.key == member.key);
+        let last_handshake = seen.filter_map(|status| status.last_handshake_at).max();
+        if last_handshake.is_some_and(|at| self.clock.now() - at <= STALE_AFTER) {
+            return Ok(());
+        }
+        self.network.remove(&[member.key]).await?;
+        let joined = self.network.ensure_on_record(&device.device, &*self.directory).await?;
+        if joined {
+            tracing::info!(device.id = %device.device.id, "Took `{}` out of the network and in again: its tunnel was stale", device.device.id);
+        }
+        Ok(())
     }
 }
 

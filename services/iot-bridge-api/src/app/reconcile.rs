@@ -4,15 +4,25 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{DeviceDirectory, StoreError, WireguardKey};
+use common::domain::{DeviceDirectory, DriftLedger, StoreError, System, WireguardKey};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Network;
 use super::alignment::AlignError;
 use crate::ports::{UpstreamError, VpnMember};
 
-/// How many members are added at once.
+/// How many members are added or removed at once.
 const BATCH: usize = 1000;
+/// How often the hub is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Up to so many members, comparing all of them is cheaper than asking whether that is necessary.
+const SMALL: usize = 1000;
+/// Above, only every so-manieth look asks the hub anything: listing 60,000 peers takes it half a second.
+const LOOKS_APART: u32 = 5;
+/// The right to correct the hub, and how long one who dies with it keeps it.
+const LEASE: &str = "hub";
+const LEASE_FOR: Duration = Duration::from_mins(1);
 
 /// What a sweep changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,80 +33,173 @@ pub struct Swept {
     pub removed: usize,
 }
 
+/// How the hub differs from the database.
+struct Difference {
+    missing: Vec<VpnMember>,
+    strangers: Vec<WireguardKey>,
+    /// How many members there should be.
+    wanted: usize,
+}
+
 /// Compares and corrects.
 pub struct Reconciler {
     directory: Arc<dyn DeviceDirectory>,
+    leases: Arc<dyn DriftLedger>,
     network: Arc<Network>,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
+/// What a timer knows between two looks.
+#[derive(Default)]
+struct Watch {
+    looks: u32,
+    size: usize,
+    compared: Option<Instant>,
+    is_in_line: bool,
+}
+
 impl Reconciler {
     /// Watches over the hub's members.
-    pub fn new(directory: Arc<dyn DeviceDirectory>, network: Arc<Network>) -> Self {
+    pub fn new(directory: Arc<dyn DeviceDirectory>, leases: Arc<dyn DriftLedger>, network: Arc<Network>) -> Self {
         Self {
             directory,
+            leases,
             network,
             one_at_a_time: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Sweeps at once and then on a timer, until told to stop.
+    /// Compares at once, then whenever the hub's identity or its number of members is not as expected and at least
+    /// every so often, until told to stop. A small network is compared at every look.
     pub async fn run(self: Arc<Self>, every: Duration, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(every);
+        let mut watch = Watch::default();
+        let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            match self.sweep().await {
-                Ok(Swept { added: 0, removed: 0 }) => {}
-                Ok(Swept { added, removed }) => {
+            if stop.run_until_cancelled(self.look(&mut watch, every)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn look(&self, watch: &mut Watch, every: Duration) {
+        watch.looks = watch.looks.wrapping_add(1);
+        let result = match self.is_due(watch, every).await {
+            Ok(false) => return,
+            Ok(true) => self.sweep_counted().await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok((swept, size)) => {
+                *watch = Watch {
+                    size,
+                    compared: Some(Instant::now()),
+                    is_in_line: true,
+                    ..*watch
+                };
+                if swept != Swept::default() {
+                    let Swept { added, removed } = swept;
                     tracing::info!(
                         added,
                         removed,
                         "Brought the hub in line: {added} added, {removed} removed"
                     );
                 }
-                Err(error) => tracing::warn!(error = error.words(), "Cannot bring the hub in line; trying again"),
             }
+            Err(error) => report(&error, std::mem::replace(&mut watch.is_in_line, false)),
         }
     }
 
-    /// Compares once and corrects what differs; members that are as they should be are not touched.
-    ///
-    /// The hub is read first: a member that is on it then has been on record before, so whoever is not on record
-    /// afterwards is a stranger, and not a device that enrolls right now.
-    pub async fn sweep(&self) -> Result<Swept, AlignError> {
-        let _turn = self.one_at_a_time.lock().await;
-        let present: HashMap<WireguardKey, _> = self
-            .network
-            .members()
-            .await?
-            .into_iter()
-            .map(|status| (status.key, status.address))
-            .collect();
-        let wanted = self.wanted().await?;
-
-        let strangers: Vec<_> = present
-            .keys()
-            .filter(|key| !wanted.contains_key(key))
-            .copied()
-            .collect();
-        if !strangers.is_empty() {
-            self.network.remove(&strangers).await?;
+    async fn is_due(&self, watch: &Watch, every: Duration) -> Result<bool, AlignError> {
+        let Some(compared) = watch.compared.filter(|_| watch.is_in_line) else {
+            return Ok(true);
+        };
+        if watch.size <= SMALL || compared.elapsed() >= every {
+            return Ok(true);
         }
-        let missing: Vec<_> = wanted
-            .values()
-            .filter(|member| present.get(&member.key) != Some(&Some(member.address)))
-            .copied()
-            .collect();
+        if !watch.looks.is_multiple_of(LOOKS_APART) {
+            return Ok(false);
+        }
+        let health = self.network.health().await?;
+        Ok(health.members != self.directory.count_vpn_members().await?)
+    }
+
+    /// Compares once and corrects what differs; members that are as they should be are not touched. Of all processes
+    /// one corrects at a time.
+    pub async fn sweep(&self) -> Result<Swept, AlignError> {
+        Ok(self.sweep_counted().await?.0)
+    }
+
+    /// Compares once and changes nothing; returns a sentence for each difference, at most a hundred of each kind.
+    pub async fn differences(&self) -> Result<Vec<String>, AlignError> {
+        const SHOWN: usize = 100;
+        let Difference { missing, strangers, .. } = self.compare().await?;
+        let missing = missing.iter().take(SHOWN).map(|member| {
+            format!(
+                "a device in service is not on the hub with its key and address: `{}`",
+                member.address
+            )
+        });
+        let strangers = strangers.iter().take(SHOWN);
+        let strangers =
+            strangers.map(|key| format!("the hub has a peer that belongs to no device in service: `{key}`"));
+        Ok(missing.chain(strangers).collect())
+    }
+
+    async fn sweep_counted(&self) -> Result<(Swept, usize), AlignError> {
+        let _turn = self.one_at_a_time.lock().await;
+        let difference = self.compare().await?;
+        if difference.missing.is_empty() && difference.strangers.is_empty() {
+            return Ok((Swept::default(), difference.wanted));
+        }
+        if !self.leases.take_lease(LEASE, LEASE_FOR).await? {
+            return Err(UpstreamError::unavailable(System::Vpn, "another process is correcting the hub").into());
+        }
+        let swept = self.correct().await;
+        self.leases.end_lease(LEASE).await?;
+        swept
+    }
+
+    /// Whoever had the right before may have corrected everything, so it is compared again.
+    async fn correct(&self) -> Result<(Swept, usize), AlignError> {
+        let Difference {
+            missing,
+            strangers,
+            wanted,
+        } = self.compare().await?;
+        for batch in strangers.chunks(BATCH) {
+            self.network.remove(batch).await?;
+        }
         self.add(&missing).await?;
-        Ok(Swept {
+        let swept = Swept {
             added: missing.len(),
             removed: strangers.len(),
+        };
+        Ok((swept, wanted))
+    }
+
+    /// The hub is read first: a member that is on it then has been on record before, so whoever is not on record
+    /// afterwards is a stranger, and not a device that enrolls right now.
+    async fn compare(&self) -> Result<Difference, AlignError> {
+        self.network.hub_key().await?;
+        let members = self.network.members().await?;
+        let present: HashMap<WireguardKey, _> =
+            members.into_iter().map(|status| (status.key, status.address)).collect();
+        let wanted = self.wanted().await?;
+        let is_stranger = |key: &&WireguardKey| !wanted.contains_key(*key);
+        let is_missing = |member: &&VpnMember| present.get(&member.key) != Some(&Some(member.address));
+        Ok(Difference {
+            strangers: present.keys().filter(is_stranger).copied().collect(),
+            missing: wanted.values().filter(is_missing).copied().collect(),
+            wanted: wanted.len(),
         })
     }
 
     async fn wanted(&self) -> Result<HashMap<WireguardKey, VpnMember>, StoreError> {
-        let devices = self.directory.vpn_members().await?;
-        let members = devices.iter().filter_map(|device| self.network.member(device));
+        let members = self.directory.vpn_members().await?;
+        let members = members
+            .iter()
+            .filter_map(|member| self.network.member_on_record(member));
         Ok(members.map(|member| (member.key, member)).collect())
     }
 
@@ -117,8 +220,20 @@ impl Reconciler {
         if shut_out.is_empty() {
             Ok(())
         } else {
-            self.network.remove(&shut_out).await.map_err(UpstreamError::into)
+            self.network.remove(&shut_out).await
         }
+    }
+}
+
+/// Says once why the hub is not in line, loudly when it is the wrong one.
+fn report(error: &AlignError, is_news: bool) {
+    let reason = common::chassis::problem::error_chain(error);
+    if !is_news {
+        tracing::debug!(reason, "The hub is still not in line");
+    } else if matches!(error, AlignError::Upstream(UpstreamError::Unexpected { .. })) {
+        tracing::error!(reason, "The hub is another one, and is left alone: {reason}");
+    } else {
+        tracing::warn!(reason, "Cannot bring the hub in line; trying again");
     }
 }
 

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use common::chassis::problem::{Problem, ProblemType, error_chain};
-use common::domain::{AdmitError, RegistryError, StoreError, System};
+use common::domain::{AddPrefixError, AdmitError, InvalidVpnNetwork, RegistryError, StoreError, System};
 use http::StatusCode;
 
 use crate::app::csr::CsrRejection;
@@ -41,6 +41,8 @@ pub(super) const OWN: &[ProblemType] = &[
     MISSING_DEVICE,
     INVALID_METADATA,
     METADATA_TOO_LARGE,
+    PREFIX_INVALID,
+    PREFIX_OVERLAPS,
 ];
 
 const fn kind(status: StatusCode, slug: &'static str, meaning: &'static str) -> ProblemType {
@@ -158,6 +160,28 @@ const METADATA_TOO_LARGE: ProblemType = kind(
     "metadata-too-large",
     "The message has more than 32 metadata, a value of more than 256 characters, or is too large or too deep.",
 );
+
+const PREFIX_INVALID: ProblemType = kind(
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "prefix-invalid",
+    "A prefix of the device network is private, between /12 and /30, and one of at most eight.",
+);
+const PREFIX_OVERLAPS: ProblemType = kind(
+    StatusCode::CONFLICT,
+    "prefix-overlaps",
+    "The prefix shares addresses with one that the device network has or had.",
+);
+
+/// A prefix that the network cannot take in.
+pub(super) fn add_prefix(error: AddPrefixError) -> Problem {
+    match error {
+        AddPrefixError::Invalid(InvalidVpnNetwork::Overlap) => Problem::of(&PREFIX_OVERLAPS),
+        AddPrefixError::Invalid(InvalidVpnNetwork::Prefix | InvalidVpnNetwork::Hub | InvalidVpnNetwork::TooMany) => {
+            Problem::of(&PREFIX_INVALID)
+        }
+        AddPrefixError::Store(error) => store(error),
+    }
+}
 
 /// A message about nobody.
 pub(super) fn missing_device() -> Problem {

@@ -13,6 +13,7 @@ use common::chassis::token::TokenVerifier;
 use common::store::Store;
 use wireguard::quick::HubEndpoint;
 
+use crate::app::addressing::Addressing;
 use crate::app::decommission::Decommission;
 use crate::app::enrollment::Enrollment;
 use crate::app::events::Events;
@@ -46,6 +47,7 @@ pub(crate) struct AppState {
     identities: Arc<Identities>,
     renewals: Arc<Renewals>,
     presence: Arc<Presence>,
+    addressing: Arc<Addressing>,
     store: Store,
     hub_endpoint: HubEndpoint,
     pub(super) doorkeeper: Arc<Doorkeeper>,
@@ -76,6 +78,7 @@ impl AppState {
             identities: Arc::clone(&services.devices.identities),
             renewals: Arc::clone(&services.devices.renewals),
             presence: Arc::clone(&services.devices.presence),
+            addressing: Arc::clone(&services.addressing),
             store: services.store.clone(),
             hub_endpoint: services.hub_endpoint.clone(),
             doorkeeper: Arc::new(Doorkeeper {
@@ -127,6 +130,7 @@ part!(sweep: Arc<Sweep>);
 part!(authority: Arc<Authority>);
 part!(renewals: Arc<Renewals>);
 part!(presence: Arc<Presence>);
+part!(addressing: Arc<Addressing>);
 part!(store: Store);
 
 #[derive(Debug)]
@@ -158,7 +162,7 @@ impl Probe for CaProbe {
 }
 
 #[derive(Debug)]
-pub(super) struct HubProbe(pub(super) Arc<Network>);
+pub(super) struct HubProbe(pub(super) Arc<Network>, pub(super) Arc<Addressing>);
 
 #[async_trait]
 impl Probe for HubProbe {
@@ -168,5 +172,9 @@ impl Probe for HubProbe {
 
     async fn check(&self) -> Result<(), String> {
         self.0.hub_key().await.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.1.hint()
     }
 }

@@ -5,12 +5,14 @@ mod support;
 
 mod authorisation;
 mod bad_inputs;
+mod churn;
 mod enrollment;
 mod est;
 mod fleet;
 mod health;
 mod kill_points;
 mod neighbours;
+mod network;
 mod process;
 mod provision;
 mod renewal;

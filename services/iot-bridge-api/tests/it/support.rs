@@ -41,7 +41,18 @@ pub(crate) struct World {
     pub(crate) services: Services,
     pub(crate) store: Store,
     router: Router,
-    _folder: TempDir,
+    prefix: String,
+    folder: TempDir,
+}
+
+/// What is around the process, and outlives it.
+struct Surroundings {
+    ca: Arc<TestCa>,
+    hub: Arc<TestHub>,
+    clock: Arc<ManualClock>,
+    people: People,
+    prefix: String,
+    folder: TempDir,
 }
 
 /// What came back.
@@ -71,21 +82,32 @@ impl World {
     }
 
     async fn build(prefix: &str, doors: Doors, neighbours: NeighbourParts) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(NOW));
+        let surroundings = Surroundings {
+            ca: Arc::new(TestCa::new(clock.clone())),
+            hub: Arc::new(TestHub::new()),
+            people: People::new(),
+            prefix: prefix.to_owned(),
+            folder: tempfile::tempdir().unwrap(),
+            clock,
+        };
+        Self::open(surroundings, doors, neighbours).await
+    }
+
+    async fn open(surroundings: Surroundings, doors: Doors, neighbours: NeighbourParts) -> Self {
+        let Surroundings {
+            ca,
+            hub,
+            clock,
+            people,
+            prefix,
+            folder,
+        } = surroundings;
         let url = format!("sqlite://{}", folder.path().join("bridge.db").display());
         let store = Store::open(&url, StoreOptions::new("test"), clock.clone())
             .await
             .unwrap();
         let network = VpnNetwork::new(prefix.parse().unwrap(), None).unwrap();
-        common::domain::DeviceRegistry::ensure_pool(&store, &network)
-            .await
-            .unwrap();
-        let (ca, hub, people) = (
-            Arc::new(TestCa::new(clock.clone())),
-            Arc::new(TestHub::new()),
-            People::new(),
-        );
         let services = Services::new(Parts {
             store: store.clone(),
             certificate_authority: ca.clone(),
@@ -94,7 +116,7 @@ impl World {
             neighbours,
             clock: clock.clone(),
             settings: Settings {
-                network,
+                network: network.into(),
                 hub_endpoint: "hub.example.com:51820".parse().unwrap(),
                 token_pepper: TokenPepper::new(&"p".repeat(32).into()).unwrap(),
                 reconcile_every: Duration::from_mins(1),
@@ -102,6 +124,7 @@ impl World {
                 trusted_proxies: TrustedProxies::default(),
             },
         });
+        services.addressing.begin().await.unwrap();
         let router = services.router(doors);
         Self {
             ca,
@@ -111,8 +134,41 @@ impl World {
             services,
             store,
             router,
-            _folder: folder,
+            prefix,
+            folder,
         }
+    }
+
+    /// Ends the process, in order or as a power cut does, and starts it again; the others do not notice.
+    pub(crate) async fn restart(self, in_order: bool) -> Self {
+        if in_order {
+            self.store.close().await;
+        }
+        let Self {
+            ca,
+            hub,
+            clock,
+            people,
+            prefix,
+            folder,
+            services,
+            store,
+            router,
+        } = self;
+        drop((services, store, router));
+        let surroundings = Surroundings {
+            ca,
+            hub,
+            clock,
+            people,
+            prefix,
+            folder,
+        };
+        Self::open(surroundings, Doors { enroll: true }, NeighbourParts::default()).await
+    }
+
+    pub(crate) fn clock_now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Makes a token for one device.

@@ -11,6 +11,7 @@ impl From<Store> for Storage {
         let store = Arc::new(store);
         Self {
             directory: Arc::clone(&store) as _,
+            plan: Arc::clone(&store) as _,
             ledger: Arc::clone(&store) as _,
             tickets: Arc::clone(&store) as _,
             probe: Arc::new(DatabaseProbe(store)),

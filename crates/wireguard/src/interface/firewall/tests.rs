@@ -7,12 +7,12 @@ delete table inet iot_bridge
 table inet iot_bridge {
 	chain input {
 		type filter hook input priority filter; policy accept;
-		iifname != { "lo", "wg0" } ip saddr 10.8.0.0/24 drop
-		iifname != { "lo", "wg0" } ip daddr 10.8.0.0/24 drop
+		iifname != { "lo", "wg0" } ip saddr { 10.8.0.0/24 } drop
+		iifname != { "lo", "wg0" } ip daddr { 10.8.0.0/24 } drop
 		iifname "wg0" jump from_devices
 	}
 	chain from_devices {
-		ip saddr != 10.8.0.0/24 drop
+		ip saddr != { 10.8.0.0/24 } drop
 		ip daddr != 10.8.0.1 drop
 		icmp type echo-request accept
 		tcp dport { 1883, 8086 } accept
@@ -25,7 +25,7 @@ table inet iot_bridge {
 	}
 	chain output {
 		type filter hook output priority filter; policy accept;
-		oifname != { "lo", "wg0" } ip daddr 10.8.0.0/24 drop
+		oifname != { "lo", "wg0" } ip daddr { 10.8.0.0/24 } drop
 		oifname "wg0" jump to_devices
 	}
 	chain to_devices {
@@ -45,6 +45,16 @@ table inet iot_bridge {
 fn without_open_ports_there_is_no_rule_about_them() {
     let text = rules(&[]).render();
     assert!(!text.contains("tcp dport {") && !text.contains("tcp sport {"), "{text}");
+}
+
+#[test]
+fn every_prefix_is_guarded() {
+    let mut rules = rules(&[]);
+    rules.network = rules.network.and("10.9.0.0/16".parse().unwrap()).unwrap();
+
+    let text = rules.render();
+
+    assert!(text.contains("ip saddr != { 10.8.0.0/24, 10.9.0.0/16 } drop"), "{text}");
 }
 
 fn rules(open_ports: &[u16]) -> FirewallRules {

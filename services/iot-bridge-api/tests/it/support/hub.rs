@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use common::domain::{System, Timestamp, VpnAddress, WireguardKey, WireguardPrivateKey};
-use iot_bridge_api::ports::{MemberStatus, UpstreamError, VpnGateway, VpnMember};
+use common::domain::{System, Timestamp, VpnAddress, VpnNetwork, WireguardKey, WireguardPrivateKey};
+use iot_bridge_api::ports::{GatewayHealth, MemberStatus, UpstreamError, VpnGateway, VpnMember};
 
 pub(crate) struct TestHub {
-    key: WireguardKey,
+    key: Mutex<WireguardKey>,
+    /// How often it was told to change something.
+    pub(crate) writes: AtomicUsize,
+    pub(crate) served: Mutex<Option<VpnNetwork>>,
     pub(crate) is_away: AtomicBool,
     pub(crate) members: Mutex<HashMap<WireguardKey, VpnAddress>>,
     pub(crate) handshake: Mutex<Option<Timestamp>>,
@@ -19,7 +22,9 @@ impl TestHub {
     pub(crate) fn new() -> Self {
         let key = WireguardPrivateKey::generate().public_key();
         Self {
-            key,
+            key: Mutex::new(key),
+            writes: AtomicUsize::new(0),
+            served: Mutex::default(),
             is_away: AtomicBool::new(false),
             members: Mutex::default(),
             handshake: Mutex::default(),
@@ -27,7 +32,14 @@ impl TestHub {
     }
 
     pub(crate) fn key(&self) -> WireguardKey {
-        self.key
+        *self.key.lock().unwrap()
+    }
+
+    /// Loses its key file, and makes another.
+    pub(crate) fn is_another_one(&self) -> WireguardKey {
+        let key = WireguardPrivateKey::generate().public_key();
+        *self.key.lock().unwrap() = key;
+        key
     }
 
     pub(crate) fn goes_away(&self) {
@@ -63,11 +75,12 @@ impl TestHub {
 #[async_trait]
 impl VpnGateway for TestHub {
     async fn identity(&self) -> Result<WireguardKey, UpstreamError> {
-        self.answer().map(|()| self.key)
+        self.answer().map(|()| self.key())
     }
 
     async fn ensure_members(&self, members: &[VpnMember]) -> Result<(), UpstreamError> {
         self.answer()?;
+        self.writes.fetch_add(1, Ordering::Relaxed);
         let mut present = self.members.lock().unwrap();
         for member in members {
             if present
@@ -83,6 +96,7 @@ impl VpnGateway for TestHub {
 
     async fn remove_members(&self, keys: &[WireguardKey]) -> Result<(), UpstreamError> {
         self.answer()?;
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.members.lock().unwrap().retain(|key, _| !keys.contains(key));
         Ok(())
     }
@@ -99,5 +113,18 @@ impl VpnGateway for TestHub {
             sent_bytes: 2,
         };
         Ok(self.members.lock().unwrap().iter().map(status).collect())
+    }
+
+    async fn health(&self) -> Result<GatewayHealth, UpstreamError> {
+        Ok(GatewayHealth {
+            identity: self.identity().await?,
+            members: self.count(),
+        })
+    }
+
+    async fn serve(&self, network: VpnNetwork) -> Result<(), UpstreamError> {
+        self.answer()?;
+        *self.served.lock().unwrap() = Some(network);
+        Ok(())
     }
 }

@@ -1,0 +1,202 @@
+//! The device network as a whole: its prefixes, its hub, and how full it is.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::support::{TestDevice, World};
+
+/// Room for five devices.
+const SMALL: &str = "10.8.0.0/29";
+
+#[tokio::test]
+async fn a_full_network_gets_a_prefix_while_everything_runs() {
+    let world = World::with_network(SMALL).await;
+    fill(&world, 5).await;
+    let device = TestDevice::new("pump-5");
+    let token = world.token_for("pump-5").await;
+    let full = world.enroll("pump-5", &token, &device.request()).await;
+    assert_eq!(full.status_and_slug(), (503, "address-pool-exhausted".to_owned()));
+
+    let added = add_prefix(&world, "10.9.0.0/24").await;
+
+    assert_eq!(added.status, StatusCode::CREATED, "{added:?}");
+    assert_eq!(added.json()["prefixes"], json!(["10.8.0.0/29", "10.9.0.0/24"]));
+    let served = world.hub.served.lock().unwrap().unwrap();
+    assert_eq!(served.further_prefixes().count(), 1);
+    let enrolled = world.enroll("pump-5", &token, &device.request()).await;
+    assert_eq!(enrolled.status, StatusCode::CREATED, "{enrolled:?}");
+    assert_eq!(enrolled.field("wireguard_ip"), "10.9.0.1");
+    assert!(enrolled.field("wireguard_config").contains("AllowedIPs = 10.8.0.1/32"));
+    assert!(world.hub.knows(device.wireguard_key));
+}
+
+#[tokio::test]
+async fn while_the_hub_is_away_no_address_of_a_new_prefix_is_given_out() {
+    let world = World::with_network(SMALL).await;
+    fill(&world, 5).await;
+    world.hub.goes_away();
+
+    let added = add_prefix(&world, "10.9.0.0/24").await;
+
+    assert_eq!(added.status, StatusCode::CREATED, "{added:?}");
+    assert_eq!(added.json()["prefixes"], json!(["10.8.0.0/29"]));
+    assert_eq!(added.json()["hub"], "away");
+    let token = world.token_for("pump-5").await;
+    let still_full = world
+        .enroll("pump-5", &token, &TestDevice::new("pump-5").request())
+        .await;
+    assert_eq!(still_full.slug(), "address-pool-exhausted");
+    world.hub.comes_back();
+    world.services.addressing.take_up().await.unwrap();
+    let enrolled = world
+        .enroll("pump-5", &token, &TestDevice::new("pump-5").request())
+        .await;
+    assert_eq!(enrolled.status, StatusCode::CREATED, "{enrolled:?}");
+}
+
+#[tokio::test]
+async fn a_prefix_that_does_not_fit_is_refused_and_only_an_admin_adds_one() {
+    let world = World::new().await;
+
+    for (prefix, status, slug) in [
+        ("10.8.0.0/16", 409, "prefix-overlaps"),
+        ("8.8.8.0/24", 422, "prefix-invalid"),
+        ("10.9.0.0/31", 422, "prefix-invalid"),
+        ("the moon", 422, "invalid-field"),
+    ] {
+        let answer = add_prefix(&world, prefix).await;
+        assert_eq!(answer.status_and_slug(), (status, slug.to_owned()), "{prefix}");
+    }
+    let operator = world
+        .people
+        .token(world.clock_now(), "fleet-operator", &["/fleets/default"]);
+    for (method, path) in [
+        ("GET", "/network"),
+        ("POST", "/network/prefixes"),
+        ("PUT", "/network/hub"),
+    ] {
+        let answer = world.ask(method, path, Some(&operator), None).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn when_four_fifths_of_the_addresses_are_taken_somebody_is_told() {
+    let world = World::with_network(SMALL).await;
+    fill(&world, 3).await;
+    world.services.addressing.count().await.unwrap();
+    let ready = world.ask("GET", "/readyz", None, None).await.json();
+    assert_eq!(ready["dependencies"]["vpn"].get("hint"), None);
+
+    let token = world.token_for("pump-4").await;
+    world
+        .enroll("pump-4", &token, &TestDevice::new("pump-4").request())
+        .await;
+    world.services.addressing.count().await.unwrap();
+
+    let ready = world.ask("GET", "/readyz", None, None).await;
+    assert_eq!(ready.status, StatusCode::OK);
+    let hint = ready.json()["dependencies"]["vpn"]["hint"].clone();
+    assert!(hint.as_str().unwrap().contains("add a prefix"), "{hint}");
+    let metrics = world.ask("GET", "/metrics", None, None).await;
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    assert!(metrics.contains("vpn_addresses{state=\"in_use\"} 4"), "{metrics}");
+    assert!(metrics.contains("vpn_addresses{state=\"free\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_hub_with_another_key_is_never_written_to() {
+    let world = World::new().await;
+    let device = world.enrolled("pump-7").await;
+    world.hub.forgets(device.wireguard_key);
+    let found = world.hub.is_another_one();
+    let writes = world.hub.writes.load(Ordering::Relaxed);
+
+    let swept = world.services.reconciler.sweep().await;
+    let token = world.token_for("pump-8").await;
+    let enrolled = world
+        .enroll("pump-8", &token, &TestDevice::new("pump-8").request())
+        .await;
+    let quarantined = world.admin("POST", "/devices/pump-7/quarantine").await;
+
+    assert!(swept.is_err(), "{swept:?}");
+    assert_eq!(enrolled.status_and_slug(), (502, "hub-bad-answer".to_owned()));
+    assert!(quarantined.status.is_success(), "{quarantined:?}");
+    assert_eq!(world.hub.writes.load(Ordering::Relaxed), writes);
+    let ready = world.ask("GET", "/readyz", None, None).await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    let view = world.admin("GET", "/network").await.json();
+    assert_eq!(
+        (&view["hub"], &view["hub_public_key"]),
+        (&json!("wrong"), &json!(found))
+    );
+}
+
+#[tokio::test]
+async fn an_admin_accepts_another_hub() {
+    let world = World::new().await;
+    let device = world.enrolled("pump-7").await;
+    world.hub.forgets(device.wireguard_key);
+    let found = world.hub.is_another_one();
+    let admin = world.people.token(world.clock_now(), "fleet-admin", &[]);
+
+    let body = json!({ "public_key": found });
+    let answer = world.ask("PUT", "/network/hub", Some(&admin), Some(&body)).await;
+
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    world.services.reconciler.sweep().await.unwrap();
+    assert!(world.hub.knows(device.wireguard_key));
+    let wrong = json!({ "public_key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" });
+    let refused = world.ask("PUT", "/network/hub", Some(&admin), Some(&wrong)).await;
+    assert_eq!(refused.status_and_slug(), (422, "invalid-field".to_owned()));
+}
+
+#[tokio::test]
+async fn a_device_that_proves_itself_with_a_stale_tunnel_is_taken_out_and_in_again() {
+    let world = World::new().await;
+    let (device, leaf) = world.certified("pump-7").await;
+    let check_in = async |age: Duration| {
+        // What is on record is written at most every thirty seconds.
+        world.clock.advance(Duration::from_secs(31));
+        *world.hub.handshake.lock().unwrap() = Some(world.clock_now() - age);
+        world.services.observer.look().await.unwrap();
+        let writes = world.hub.writes.load(Ordering::Relaxed);
+        let answer = world.as_device("POST", "/devices/pump-7/checkin", &leaf, None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert!(!answer.field("server_time").is_empty());
+        world.hub.writes.load(Ordering::Relaxed) - writes
+    };
+
+    assert_eq!(check_in(Duration::from_secs(100)).await, 0);
+    assert_eq!(check_in(Duration::from_secs(181)).await, 2);
+
+    assert!(world.hub.knows(device.wireguard_key));
+}
+
+#[tokio::test]
+async fn a_session_that_the_hub_has_seen_since_is_left_alone() {
+    let world = World::new().await;
+    let (_, leaf) = world.certified("pump-7").await;
+    *world.hub.handshake.lock().unwrap() = Some(world.clock_now());
+    let writes = world.hub.writes.load(Ordering::Relaxed);
+
+    // Nobody has written down yet what the hub sees.
+    world.as_device("POST", "/devices/pump-7/checkin", &leaf, None).await;
+
+    assert_eq!(world.hub.writes.load(Ordering::Relaxed), writes);
+}
+
+async fn fill(world: &World, devices: usize) {
+    for number in 0..devices {
+        world.enrolled(&format!("pump-{number}")).await;
+    }
+}
+
+async fn add_prefix(world: &World, prefix: &str) -> crate::support::Answer {
+    let admin = world.people.token(world.clock_now(), "fleet-admin", &[]);
+    let body = json!({ "prefix": prefix });
+    world.ask("POST", "/network/prefixes", Some(&admin), Some(&body)).await
+}
