@@ -15,15 +15,15 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use url::Url;
-use wireguard::DeviceTunnel;
 use wireguard::quick::HubEndpoint;
 
 use crate::enroll::{self, EnrollError, EnrollSettings, Enrollment};
 use crate::identity::{Identity, IdentityError};
+use crate::presence::{self, Witness};
 use crate::renew::{RenewError, Renewer};
 use crate::state::{StateDirectory, StateError};
 use crate::terminal::{self, Terminal, TerminalSettings};
-use crate::tunnel::{self, ConnectError};
+use crate::tunnel::{AnyListener, ConnectError, Tunnel, TunnelKind};
 
 /// Why a device does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -165,9 +165,18 @@ impl Enrolled {
 
     /// Brings its tunnel up and waits for the first handshake. `hub` stands in for the hub's public address.
     pub async fn connect(self, hub: Option<&HubEndpoint>) -> Result<Connected, AgentError> {
-        let tunnel = tunnel::up(&self.identity, &self.enrollment, hub).await?;
-        tunnel::wait_for_hub(&tunnel).await?;
-        Ok(Connected { enrolled: self, tunnel })
+        let connected = self.bring_up(&TunnelKind::Embedded, hub).await?;
+        connected.tunnel.wait_for_hub().await?;
+        Ok(connected)
+    }
+
+    /// Brings a tunnel of this kind up, and does not wait for the hub.
+    pub async fn bring_up(self, kind: &TunnelKind, hub: Option<&HubEndpoint>) -> Result<Connected, AgentError> {
+        let tunnel = Tunnel::up(kind, self.state.path(), &self.identity, &self.enrollment, hub).await?;
+        Ok(Connected {
+            enrolled: self,
+            tunnel: Arc::new(tunnel),
+        })
     }
 }
 
@@ -175,10 +184,21 @@ impl Enrolled {
 #[derive(Debug)]
 pub struct Connected {
     enrolled: Enrolled,
-    tunnel: DeviceTunnel,
+    tunnel: Arc<Tunnel>,
 }
 
 impl Connected {
+    /// Keeps the tunnel alive until `stop`; the bridge at `url` is told that the device lives, and helps a device that
+    /// lost its clock.
+    pub fn stay(&self, url: Option<Url>, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let witness = url.map(|url| Witness {
+            url,
+            state: Arc::clone(&self.enrolled.state),
+            identity: Arc::clone(&self.enrolled.identity),
+        });
+        presence::keep(Arc::clone(&self.tunnel), witness, stop)
+    }
+
     /// Serves its terminal on port 7681 of its address until the process drains: then it takes no new
     /// session and the open ones may go on until the hard stop.
     pub fn serve(self, terminal: TerminalSettings, shutdown: &Shutdown) -> Result<RunningDevice, AgentError> {
@@ -187,9 +207,12 @@ impl Connected {
         let (drain, stop) = (shutdown.token(), shutdown.hard_token().child_token());
         let (id, address) = (enrolled.id().clone(), enrolled.address());
         let span = tracing::info_span!("device", device.id = %id);
-        let serving = Terminal::new(terminal).serve(listener, drain, stop.clone());
+        let (terminal, end) = (Terminal::new(terminal), stop.clone());
         let task = async move {
-            serving.await;
+            match listener {
+                AnyListener::Embedded(listener) => terminal.serve(listener, drain, end).await,
+                AnyListener::Socket(listener) => terminal.serve(listener, drain, end).await,
+            }
             tunnel.close().await;
             drop(enrolled.state); // no other process had the state directory until now
         };

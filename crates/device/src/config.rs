@@ -5,16 +5,18 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::chassis::config::{ConfigError, LogSettings};
 use common::domain::{DeviceId, Digest};
 use secrecy::SecretString;
 use tokio_tungstenite::tungstenite::http::HeaderName;
 use url::Url;
+use wireguard::InterfaceName;
 use wireguard::quick::HubEndpoint;
 
 use crate::enroll::{EnrollSettings, Patience, ServerTrust, parse_fingerprint};
 use crate::terminal::{Shell, TerminalSettings};
+use crate::tunnel::{InterfaceSettings, TunnelKind};
 
 /// Longest token file.
 const MAX_TOKEN_BYTES: u64 = 4096;
@@ -118,6 +120,18 @@ pub struct UpArgs {
     /// Where the hub is, instead of the address that came with the enrollment: `HOST:PORT`.
     #[arg(long, env = "IOT_DEVICE_HUB_ENDPOINT")]
     pub hub_endpoint: Option<HubEndpoint>,
+    /// What the tunnel is made of.
+    #[arg(long, env = "IOT_DEVICE_TUNNEL", value_enum, default_value_t = TunnelChoice::Embedded)]
+    tunnel: TunnelChoice,
+    /// The tunnel's interface, when it has one.
+    #[arg(long, env = "IOT_DEVICE_INTERFACE", default_value = "wg0")]
+    interface: InterfaceName,
+    /// The program that runs the interface with `--tunnel daemon`.
+    #[arg(long, env = "IOT_DEVICE_DAEMON", default_value = "wireguard-go")]
+    daemon: PathBuf,
+    /// Leaves the terminal to somebody else, such as a genuine ttyd; needs an interface.
+    #[arg(long, env = "IOT_DEVICE_NO_TERMINAL")]
+    pub no_terminal: bool,
     /// Header with the operator's name, which the shell finds as `TTYD_USER`; requests without it are refused.
     #[arg(long, env = "IOT_DEVICE_USER_HEADER")]
     user_header: Option<HeaderName>,
@@ -129,7 +143,36 @@ pub struct UpArgs {
     command: Vec<OsString>,
 }
 
+/// What a tunnel is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TunnelChoice {
+    /// This process: without root and without an interface. Only the agent's own terminal can be reached.
+    Embedded,
+    /// The kernel's WireGuard, on an interface; needs root.
+    Kernel,
+    /// A daemon such as `wireguard-go`, on an interface; needs root.
+    Daemon,
+}
+
 impl UpArgs {
+    /// Returns what the tunnel is made of.
+    pub fn tunnel(&self) -> Result<TunnelKind, ConfigError> {
+        let daemon = match self.tunnel {
+            TunnelChoice::Embedded if self.no_terminal => {
+                return Err(ConfigError::new(
+                    "`IOT_DEVICE_NO_TERMINAL` needs a tunnel on an interface: nothing else can reach an embedded one.",
+                ));
+            }
+            TunnelChoice::Embedded => return Ok(TunnelKind::Embedded),
+            TunnelChoice::Kernel => None,
+            TunnelChoice::Daemon => Some(self.daemon.clone()),
+        };
+        Ok(TunnelKind::Interface(InterfaceSettings {
+            name: self.interface.clone(),
+            daemon,
+        }))
+    }
+
     /// Returns how the terminal serves.
     pub fn terminal(&self) -> TerminalSettings {
         let shell = match self.command.split_first() {

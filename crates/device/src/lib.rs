@@ -4,9 +4,10 @@
 //! * [`state`] and [`identity`]: the keys, in a directory that survives a power cut.
 //! * [`enroll`]: the request to the bridge and the check of its answer.
 //! * [`renew`]: the next certificate.
-//! * [`tunnel`]: WireGuard inside this process.
+//! * [`tunnel`]: WireGuard inside this process, or on an interface.
 //! * [`terminal`]: a shell in ttyd's protocol.
 //! * [`status`]: what a device knows about itself.
+//! * [`up`]: the agent at work.
 //! * [`config`]: what the `iot-device` program is told.
 #![warn(missing_docs)]
 
@@ -14,10 +15,12 @@ pub mod agent;
 pub mod config;
 pub mod enroll;
 pub mod identity;
+mod presence;
 pub mod renew;
 pub mod state;
 pub mod status;
 pub mod terminal;
 pub mod tunnel;
+pub mod up;
 
 mod x509;

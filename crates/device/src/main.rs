@@ -3,16 +3,13 @@
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use common::chassis::config::{self, ConfigError};
-use common::chassis::{problem::error_chain, shutdown::Shutdown, telemetry};
-use device::agent::{AgentError, Device};
-use device::config::{Command, Config, EnrollArgs, RenewArgs, UpArgs};
+use common::chassis::{problem::error_chain, telemetry};
+use device::agent::Device;
+use device::config::{Command, Config, EnrollArgs, RenewArgs};
 use device::status::Status;
-
-/// Sessions end with the agent: their clients are told by the end of their connections.
-const DRAIN: Duration = Duration::from_secs(2);
+use device::up::up;
 
 /// One thread is enough for a device.
 #[tokio::main(flavor = "current_thread")]
@@ -38,7 +35,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     match &config.command {
         Command::Enroll(arguments) => enroll(&config, arguments).await,
         Command::Renew(arguments) => renew(&config, arguments).await,
-        Command::Up(arguments) => Ok(up(&config, arguments).await?),
+        Command::Up(arguments) => up(&config, arguments).await,
         Command::Status => Ok(writeln!(std::io::stdout(), "{}", Status::read(&config.state_dir)?)?),
     }
 }
@@ -56,24 +53,5 @@ async fn enroll(config: &Config, arguments: &EnrollArgs) -> Result<(), Box<dyn E
 async fn renew(config: &Config, arguments: &RenewArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
     let enrolled = Device::prepare(config.state_dir.clone(), None).await?.enrolled()?;
     enrolled.renew(arguments.url.clone()).await?;
-    Ok(())
-}
-
-async fn up(config: &Config, arguments: &UpArgs) -> Result<(), AgentError> {
-    let shutdown = Shutdown::new();
-    shutdown.on_signals()?;
-    let drain = shutdown.token();
-    let enrolled = Device::prepare(config.state_dir.clone(), None).await?.enrolled()?;
-    if let Some(url) = &arguments.url {
-        shutdown.spawn(enrolled.keep_fresh(url.clone(), drain.clone()));
-    }
-    let connected = tokio::select! {
-        connected = enrolled.connect(arguments.hub_endpoint.as_ref()) => connected?,
-        () = drain.cancelled() => return Ok(()),
-    };
-    connected.serve(arguments.terminal(), &shutdown)?;
-    tracing::info!("In the network; the terminal is served");
-    drain.cancelled().await;
-    shutdown.finish(DRAIN).await;
     Ok(())
 }
