@@ -2,12 +2,14 @@
 //! namespace of its own, with wireguard-go, nftables and ttyd. Who reaches whom, before and after
 //! everything that may happen to a hub. Needs root.
 
+mod agent;
+mod bridge;
 mod device;
 mod events;
 mod hub;
+mod kill_chain;
 mod matrix;
 mod namespace;
-mod reconciler;
 mod underlay;
 
 use std::collections::BTreeSet;
@@ -22,11 +24,13 @@ use tokio::task::JoinSet;
 use wireguard::contract::keeps_its_promises;
 use wireguard::{Hub as _, PeerConfig};
 
+use self::agent::Agent;
+use self::bridge::Bridge;
 use self::device::Device;
 use self::hub::HubProcess;
+use self::kill_chain::KillChain;
 use self::matrix::{Matrix, Way};
 use self::namespace::Namespace;
-use self::reconciler::Reconciler;
 use self::underlay::Underlay;
 use crate::failure::{Failure, ensure};
 use crate::stage::Stage;
@@ -64,6 +68,15 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
         .await?;
     stage.step("it keeps every promise of a hub", world.promises()).await?;
     stage
+        .step(
+            "the agent brings a device in by a daemon, and it comes back",
+            world.agent_on_an_interface(),
+        )
+        .await?;
+    stage
+        .step("the agent brings a device in without root", world.agent_without_root())
+        .await?;
+    stage
         .step("three devices join and serve a genuine ttyd", world.join(stage))
         .await?;
     stage
@@ -71,6 +84,9 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
         .await?;
     stage
         .step("a stranger with the hub's key gets no handshake", world.stranger())
+        .await?;
+    stage
+        .step("a prefix is added while everything runs", world.grows())
         .await?;
     for event in events::ALL {
         stage.step(event.name, world.recovers_from(event)).await?;
@@ -82,6 +98,9 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
         )
         .await?;
     stage
+        .step("three layers keep attackers out, each of them enough", world.attacks())
+        .await?;
+    stage
         .step("without the hub nothing leaves in the clear", world.nothing_leaks())
         .await?;
     stage
@@ -91,7 +110,7 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
 
 /// Everything, in the order in which it has to go.
 struct World {
-    reconciler: JoinSet<()>,
+    bridge: Option<Bridge>,
     listeners: JoinSet<()>,
     devices: Vec<Device>,
     last_seen: Vec<PeerConfig>,
@@ -123,7 +142,7 @@ impl World {
             namespace.serve(CLOSED_DEVICE_PORTS, &mut listeners).await?;
         }
         Ok(Self {
-            reconciler: JoinSet::new(),
+            bridge: None,
             listeners,
             devices: Vec::new(),
             last_seen: Vec::new(),
@@ -153,7 +172,52 @@ impl World {
         ensure(kept > 0, "there was no promise to keep")
     }
 
-    /// Lets every device in, the second one only through the reconciler.
+    /// `iot-device up` over a daemon; somebody deletes its interface.
+    async fn agent_on_an_interface(&self) -> Result<(), Failure> {
+        let [namespace, ..] = self.device_namespaces.as_slice() else {
+            return Err(Failure::new("there is no device"));
+        };
+        let mut agent = self.agent(namespace, 50).await?;
+        let interface = namespace.name();
+        agent.up(0, &["--tunnel", "daemon", "--interface", interface])?;
+        agent.terminal_answers(&self.hub_namespace).await?;
+        agent.hub_answers(self.network.hub()).await?;
+        let routes = namespace.run("ip", &["route", "show", "dev", interface]).await?;
+        ensure(
+            routes.trim().starts_with("10.8.0.1 ") && routes.lines().count() == 1,
+            format_args!("more than the hub is routed into the tunnel: {routes}"),
+        )?;
+        namespace.run("ip", &["link", "delete", "dev", interface]).await?;
+        agent.hub_answers(self.network.hub()).await?;
+        agent.terminal_answers(&self.hub_namespace).await?;
+        ensure(
+            agent.status().await?.contains("10.8.0.50"),
+            "its status lacks its address",
+        )?;
+        agent.down().await?;
+        Ok(self.hub.client().remove_peers(&[agent.as_peer().key]).await?)
+    }
+
+    async fn agent_without_root(&self) -> Result<(), Failure> {
+        const NOBODY: u32 = 65534;
+        let [_, namespace, ..] = self.device_namespaces.as_slice() else {
+            return Err(Failure::new("there is no second device"));
+        };
+        let mut agent = self.agent(namespace, 51).await?;
+        agent.up(NOBODY, &["--tunnel", "embedded"])?;
+        agent.terminal_answers(&self.hub_namespace).await?;
+        agent.down().await?;
+        Ok(self.hub.client().remove_peers(&[agent.as_peer().key]).await?)
+    }
+
+    async fn agent(&self, namespace: &Arc<Namespace>, number: u8) -> Result<Agent, Failure> {
+        let hub = self.hub.key().await?;
+        let agent = Agent::enrolled(namespace, (self.network, self.address(number)?), hub).await?;
+        self.hub.client().ensure_peers(&[agent.as_peer()]).await?;
+        Ok(agent)
+    }
+
+    /// Puts every device on record; the bridge's reconciler lets them in.
     async fn join(&mut self, stage: &Stage) -> Result<(), Failure> {
         let hub_key = self.hub.key().await?;
         for (number, namespace) in (2..).zip(&self.device_namespaces) {
@@ -161,9 +225,12 @@ impl World {
             let device = Device::join(stage, namespace, address, &self.ttyd, hub_key).await?;
             self.devices.push(device);
         }
-        let wanted = self.devices.iter().map(Device::as_peer).collect();
-        let reconciler = Reconciler::new(self.hub.client(), wanted);
-        self.reconciler.spawn(reconciler.run());
+        let bridge = self
+            .bridge
+            .insert(Bridge::start(&self.hub.socket(), self.network).await?);
+        for device in &self.devices {
+            bridge.enroll(device).await?;
+        }
         self.matrix().open_ways_work(FIRST_HANDSHAKE).await?;
         for device in &self.devices {
             device.has_a_genuine_ttyd(&self.hub_namespace).await?;
@@ -190,8 +257,49 @@ impl World {
         way.holds().await
     }
 
+    /// The devices keep their connections while the hub learns of another prefix, which is guarded like the first.
+    async fn grows(&mut self) -> Result<(), Failure> {
+        let Some(bridge) = &self.bridge else {
+            return Err(Failure::new("there is no bridge"));
+        };
+        let [first, ..] = self.devices.as_slice() else {
+            return Err(Failure::new("there is no device"));
+        };
+        let before = first.last_handshake().await?;
+        let network = bridge.add_prefix("10.77.0.0/24").await?;
+        let rules = self.hub_namespace.run("nft", &["list", "ruleset"]).await?;
+        ensure(rules.contains("10.77.0.0/24"), "the rules do not know the prefix")?;
+        let routes = self
+            .hub_namespace
+            .run("ip", &["route", "show", "dev", hub::INTERFACE])
+            .await?;
+        ensure(routes.contains("10.77.0.0/24"), "there is no route to the prefix")?;
+        ensure(network.prefixes().count() == 2, "there is one prefix")?;
+        ensure(
+            first.last_handshake().await? == before,
+            "a device had to shake hands again",
+        )?;
+        self.matrix().holds().await
+    }
+
+    /// With the hub process paused: it would put right what is switched off.
+    async fn attacks(&mut self) -> Result<(), Failure> {
+        let key = self.hub.key().await?;
+        let [victim, attacker, ..] = self.devices.as_slice() else {
+            return Err(Failure::new("there are no two devices"));
+        };
+        self.hub.pause()?;
+        let chain = KillChain::prepare(&self.hub_namespace, key, victim).await?;
+        chain.with_another_devices_key(attacker).await?;
+        chain.without_a_credential(&self.outsider).await?;
+        chain.beside_the_device(&self.outsider, "192.0.2.11").await?;
+        self.hub.resume()
+    }
+
     async fn nothing_leaks(&mut self) -> Result<(), Failure> {
-        self.reconciler.shutdown().await;
+        if let Some(bridge) = &mut self.bridge {
+            bridge.end().await;
+        }
         self.last_seen = self.peers_as_seen().await?;
         self.hub.end().await?;
         // The outsider poses as the first device on the way that is left.

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use tokio::process::{Child, Command};
 use wireguard::PeerConfig;
 
-use super::namespace::Namespace;
+use super::namespace::{Namespace, run};
 use super::{TERMINAL_PORT, TERMINAL_UID, underlay};
 use crate::failure::{Failure, ensure};
 use crate::stage::Stage;
@@ -85,6 +85,11 @@ impl Device {
 
     pub(super) fn as_peer(&self) -> PeerConfig {
         PeerConfig::new(self.key, self.address)
+    }
+
+    /// Returns when the device last shook hands with the hub, in Unix seconds.
+    pub(super) async fn last_handshake(&self) -> Result<String, Failure> {
+        run("wg", &["show", self.namespace.name(), "latest-handshakes"]).await
     }
 
     /// Asks ttyd for what only ttyd answers.

@@ -87,11 +87,18 @@ impl HubProcess {
         ensure(status.success(), format_args!("the hub process ended with {status}"))
     }
 
-    /// Stops it from doing anything, for good.
+    /// Stops it from doing anything.
     pub(super) fn pause(&self) -> Result<(), Failure> {
         self.process
             .as_ref()
             .map_or(Ok(()), |process| signal(process, Signal::STOP))
+    }
+
+    /// Lets it go on.
+    pub(super) fn resume(&self) -> Result<(), Failure> {
+        self.process
+            .as_ref()
+            .map_or(Ok(()), |process| signal(process, Signal::CONT))
     }
 
     /// Starts it where `nft` says no to everything; it has to end by itself.
@@ -124,7 +131,7 @@ impl HubProcess {
         Ok(kill_process(daemon, Signal::KILL)?)
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(super) fn socket(&self) -> PathBuf {
         self.folder.join("hub.sock")
     }
 
@@ -148,7 +155,7 @@ impl HubProcess {
     }
 }
 
-fn signal(process: &Child, signal: Signal) -> Result<(), Failure> {
+pub(super) fn signal(process: &Child, signal: Signal) -> Result<(), Failure> {
     let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let id = id.ok_or_else(|| Failure::new("the hub process has ended"))?;
     Ok(kill_process(id, signal)?)
