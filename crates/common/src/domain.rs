@@ -35,7 +35,8 @@ pub use network_plan::{AddPrefixError, NetworkPlan, PoolFill};
 pub use operator::{Operator, Role};
 pub use registry::{DeviceRegistry, RegistryError, RetireError, Retired, StoreError};
 pub use sessions::{
-    NewSession, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding, Ticket, TicketOffice,
+    NewSession, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding, TerminalPurpose, Ticket,
+    TicketOffice,
 };
 pub use updates::{UpdateHistory, UpdateLedger, UpdateReport, UpdateStatus};
 pub use vpn::{CurrentNetwork, InvalidVpnNetwork, VpnAddress, VpnNetwork};

@@ -117,6 +117,7 @@ impl Platform {
             storage: store.clone().into(),
             verifier: verifier(&issuer, PROXY, &keys, &clock)?,
             dialer: Arc::new(EmbeddedNetwork(hub)),
+            recordings: None,
             clock,
             shutdown: shutdown.clone(),
             settings: proxy_settings(network.get(), &issuer, &proxy)?,
@@ -291,6 +292,8 @@ fn proxy_settings(network: VpnNetwork, issuer: &Url, proxy: &Url) -> Result<term
             connect_timeout: limits.connect_timeout(),
         },
         limits,
+        recording: terminal_proxy::RecordingRules::default(),
+        recording_retention: None,
         trusted_proxies: TrustedProxies::default(),
     })
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use common::chassis::problem::error_chain;
 use common::chassis::token::{TokenError, TokenVerifier};
 use common::domain::{
-    Clock, Device, DeviceDirectory, DeviceId, Digest, Operator, Role, SessionId, StoreError, Ticket, TicketOffice,
-    Timestamp,
+    Actor, AuditEvent, AuditTrail, Clock, Device, DeviceDirectory, DeviceId, Digest, Operator, Role, SessionId,
+    SessionRecord, StoreError, TerminalPurpose, Ticket, TicketOffice, Timestamp,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::ports::Storage;
@@ -31,6 +33,17 @@ pub(crate) enum Credential {
     Ticket(SecretString),
 }
 
+/// Where somebody wants to go, and where they come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Visit<'request> {
+    pub(crate) device_id: &'request DeviceId,
+    pub(crate) purpose: TerminalPurpose,
+    /// The page that asks.
+    pub(crate) origin: Option<&'request str>,
+    /// The client's address, for the record.
+    pub(crate) client: &'request str,
+}
+
 /// A person and a device that they may open now.
 #[derive(Debug)]
 pub(crate) struct Grant {
@@ -48,8 +61,8 @@ pub(crate) enum AccessError {
     /// Unknown, used, too old, for another device or from another page; which of these is nobody's business.
     #[error("the ticket is not valid")]
     InvalidTicket,
-    #[error("the person is no operator")]
-    NoOperator,
+    #[error("the person's role is too small")]
+    NoRole,
     /// The device is unknown, of another fleet, or not in service: one answer for all.
     #[error("there is no such device for this person")]
     NotFound,
@@ -73,6 +86,7 @@ pub(crate) struct Access {
     verifier: Arc<TokenVerifier>,
     directory: Arc<dyn DeviceDirectory>,
     tickets: Arc<dyn TicketOffice>,
+    audit: Arc<dyn AuditTrail>,
     clock: Arc<dyn Clock>,
     ticket_lifetime: Duration,
 }
@@ -88,6 +102,7 @@ impl Access {
             verifier,
             directory: Arc::clone(&storage.directory),
             tickets: Arc::clone(&storage.tickets),
+            audit: Arc::clone(&storage.audit),
             clock,
             ticket_lifetime,
         }
@@ -98,22 +113,17 @@ impl Access {
         self.verifier.verify(token.expose_secret()).await
     }
 
-    /// Decides whether the holder of a credential may open a device now. `origin` is the page that asks.
-    pub(crate) async fn authorise(
-        &self,
-        credential: &Credential,
-        device_id: &DeviceId,
-        origin: Option<&str>,
-    ) -> Result<Grant, AccessError> {
+    /// Decides whether the holder of a credential may do now what they come for. A ticket names the session.
+    pub(crate) async fn authorise(&self, credential: &Credential, visit: &Visit<'_>) -> Result<Grant, AccessError> {
         match credential {
             Credential::Token(token) => {
                 let operator = self.identify(token).await?;
-                self.grant(operator, device_id, SessionId::generate()).await
+                self.grant(operator, visit, SessionId::generate()).await
             }
             Credential::Ticket(secret) => {
-                let operator = self.redeem(secret, device_id, origin).await?;
+                let operator = self.redeem(secret, visit).await?;
                 let session_id = session_of(secret).ok_or(AccessError::InvalidTicket)?;
-                self.grant(operator, device_id, session_id).await
+                self.grant(operator, visit, session_id).await
             }
         }
     }
@@ -122,10 +132,10 @@ impl Access {
     pub(crate) async fn authorise_again(
         &self,
         operator: Operator,
-        device_id: &DeviceId,
+        visit: &Visit<'_>,
         session_id: SessionId,
     ) -> Result<Grant, AccessError> {
-        self.grant(operator, device_id, session_id).await
+        self.grant(operator, visit, session_id).await
     }
 
     /// How long the token behind a person is good from now on.
@@ -133,25 +143,26 @@ impl Access {
         (operator.expires_at - self.clock.now()).try_into().unwrap_or_default()
     }
 
-    /// Issues a ticket to a person who may open the device now; redeeming it asks again.
+    /// Issues a ticket to a person who may do now what they come for; redeeming it asks again.
     pub(crate) async fn issue_ticket(
         &self,
         operator: Operator,
-        device_id: &DeviceId,
-        origin: Option<&str>,
+        visit: &Visit<'_>,
+        session_id: SessionId,
     ) -> Result<IssuedTicket, AccessError> {
         let Grant {
             operator,
             device,
             session_id,
-        } = self.grant(operator, device_id, SessionId::generate()).await?;
+        } = self.grant(operator, visit, session_id).await?;
         let session_lifetime = self.time_left(&operator);
         let secret = fresh_ticket(session_id);
         let expires_at = self.clock.now() + self.ticket_lifetime;
         let ticket = Ticket {
+            purpose: visit.purpose,
             operator,
             device_id: device.id,
-            origin: origin.map(str::to_owned),
+            origin: visit.origin.map(str::to_owned),
             expires_at,
         };
         self.tickets.issue_ticket(&digest(&secret), &ticket).await?;
@@ -164,19 +175,16 @@ impl Access {
     }
 
     /// A ticket is spent by the first try, whatever comes of it.
-    async fn redeem(
-        &self,
-        secret: &SecretString,
-        device_id: &DeviceId,
-        origin: Option<&str>,
-    ) -> Result<Operator, AccessError> {
+    async fn redeem(&self, secret: &SecretString, visit: &Visit<'_>) -> Result<Operator, AccessError> {
         let ticket = self
             .tickets
             .redeem_ticket(&digest(secret))
             .await?
             .ok_or(AccessError::InvalidTicket)?;
         let now = self.clock.now();
-        let is_for_this = ticket.device_id == *device_id && ticket.origin.as_deref() == origin;
+        let is_for_this = ticket.device_id == *visit.device_id
+            && ticket.origin.as_deref() == visit.origin
+            && ticket.purpose == visit.purpose;
         if is_for_this && now < ticket.expires_at && now < ticket.operator.expires_at {
             Ok(ticket.operator)
         } else {
@@ -184,25 +192,92 @@ impl Access {
         }
     }
 
-    async fn grant(
-        &self,
-        operator: Operator,
-        device_id: &DeviceId,
-        session_id: SessionId,
-    ) -> Result<Grant, AccessError> {
-        if operator.role < Role::Operator {
-            return Err(AccessError::NoOperator);
-        }
-        let device = self.directory.find(device_id).await?.ok_or(AccessError::NotFound)?;
-        if operator.may_open(&device) {
-            Ok(Grant {
+    /// The one question, whatever the door. A no to somebody who is known is put on record.
+    async fn grant(&self, operator: Operator, visit: &Visit<'_>, session_id: SessionId) -> Result<Grant, AccessError> {
+        let decided = self.decide(&operator, visit).await;
+        match decided {
+            Ok(device) => Ok(Grant {
                 operator,
                 device,
                 session_id,
-            })
+            }),
+            Err(error) => {
+                self.record_refusal(&operator, visit, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The part of the question that needs no device.
+    pub(crate) fn check_role(operator: &Operator, purpose: TerminalPurpose) -> Result<(), AccessError> {
+        if operator.role < least_role(purpose) {
+            Err(AccessError::NoRole)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn decide(&self, operator: &Operator, visit: &Visit<'_>) -> Result<Device, AccessError> {
+        Self::check_role(operator, visit.purpose)?;
+        let device = self
+            .directory
+            .find(visit.device_id)
+            .await?
+            .ok_or(AccessError::NotFound)?;
+        if operator.may_open(&device) {
+            Ok(device)
         } else {
             Err(AccessError::NotFound)
         }
+    }
+
+    /// Decides whether somebody may see a recording: admins may, also of devices that are gone. On record either way.
+    pub(crate) async fn authorise_replay(
+        &self,
+        operator: &Operator,
+        session: &SessionRecord,
+        client: &str,
+    ) -> Result<(), AccessError> {
+        let is_allowed = operator.role == Role::Admin;
+        let event = AuditEvent {
+            actor: Actor::from(operator),
+            action: if is_allowed {
+                "recording.played"
+            } else {
+                "recording.refused"
+            },
+            device_id: Some(session.session.device_id.clone()),
+            detail: serde_json::json!({ "session": session.session.id, "client_address": client }),
+        };
+        self.audit.record(&event).await?;
+        if is_allowed { Ok(()) } else { Err(AccessError::NotFound) }
+    }
+
+    async fn record_refusal(&self, operator: &Operator, visit: &Visit<'_>, error: &AccessError) {
+        let reason = match error {
+            AccessError::NoRole => "no_role",
+            AccessError::NotFound => "no_such_device_for_this_person",
+            AccessError::Token(_) | AccessError::InvalidTicket | AccessError::Store(_) => return,
+        };
+        let event = AuditEvent {
+            actor: Actor::from(operator),
+            action: "terminal.refused",
+            device_id: Some(visit.device_id.clone()),
+            detail: serde_json::json!({
+                "reason": reason, "purpose": visit.purpose.as_str(), "client_address": visit.client,
+            }),
+        };
+        if let Err(failure) = self.audit.record(&event).await {
+            warn!(error = error_chain(&failure), "A refusal is not on record");
+        }
+    }
+}
+
+/// Watching and typing along is shown to admins and operators; whose session it is decides the rest.
+fn least_role(purpose: TerminalPurpose) -> Role {
+    match purpose {
+        TerminalPurpose::Open | TerminalPurpose::Join => Role::Operator,
+        TerminalPurpose::Watch => Role::Admin,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The settings of the service; `--help` is their manual. The only file that reads the environment.
 
 mod limits;
+mod recording;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -13,6 +14,7 @@ use ipnet::Ipv4Net;
 use url::Url;
 
 pub use self::limits::Limits;
+pub use self::recording::RecordingSettings;
 use crate::origin::{WebOrigin, WebOrigins, entries};
 use crate::{Settings, TtydSettings};
 
@@ -61,6 +63,9 @@ pub struct Config {
     /// What a session and the whole process may cost.
     #[command(flatten)]
     pub limits: Limits,
+    /// What is recorded, and where.
+    #[command(flatten)]
+    pub recording: RecordingSettings,
     /// The listener's certificate.
     #[command(flatten)]
     pub tls: TlsSettings,
@@ -160,6 +165,8 @@ impl Config {
             network: self.network.network()?,
             ttyd: self.network.ttyd(&self.limits)?,
             limits: self.limits.clone(),
+            recording: self.recording.rules()?,
+            recording_retention: self.recording.retention(),
             trusted_proxies: self.proxy.trusted_proxies.clone(),
         })
     }

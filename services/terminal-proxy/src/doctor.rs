@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use common::domain::{
-    CertificateState, Clock, DeviceDirectory, DeviceId, DeviceState, DeviceView, Operator, Role, StoreError, rfc3339,
+    CertificateState, Clock, DeviceDirectory, DeviceId, DeviceState, DeviceView, Operator, Role, SessionId, StoreError,
+    rfc3339,
 };
 use serde::Serialize;
 
+use crate::access::Grant;
 use crate::addresses::Addresses;
 use crate::ports::Storage;
+use crate::session::Sessions;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// A handshake is older than this only when the tunnel is down.
@@ -48,15 +51,23 @@ pub(crate) struct Doctor {
     directory: Arc<dyn DeviceDirectory>,
     clock: Arc<dyn Clock>,
     addresses: Addresses,
+    sessions: Arc<Sessions>,
     upstream: Arc<Upstream>,
 }
 
 impl Doctor {
-    pub(crate) fn new(storage: &Storage, clock: Arc<dyn Clock>, addresses: Addresses, upstream: Arc<Upstream>) -> Self {
+    pub(crate) fn new(
+        storage: &Storage,
+        clock: Arc<dyn Clock>,
+        addresses: Addresses,
+        sessions: Arc<Sessions>,
+        upstream: Arc<Upstream>,
+    ) -> Self {
         Self {
             directory: Arc::clone(&storage.directory),
             clock,
             addresses,
+            sessions,
             upstream,
         }
     }
@@ -140,6 +151,19 @@ impl Doctor {
         let Some(address) = address.filter(|_| operator.may_open(&view.device)) else {
             let reason = "Not tried: you may not open this device, or it has no address in the device network.";
             return [Verdict::unknown("tcp", reason), Verdict::unknown("ttyd", reason)];
+        };
+        // A knock costs the device and us what a session costs, and is counted as one while it lasts.
+        let grant = Grant {
+            operator: operator.clone(),
+            device: view.device.clone(),
+            session_id: SessionId::generate(),
+        };
+        let _seat = match self.sessions.take_seat(&grant) {
+            Ok(seat) => seat,
+            Err(error) => {
+                let reason = format!("Not tried: {error}.");
+                return [Verdict::unknown("tcp", &reason), Verdict::unknown("ttyd", &reason)];
+            }
         };
         let tcp = |ok, detail: String| Verdict::new("tcp", ok, detail);
         match self.upstream.connect(address, operator).await {

@@ -4,11 +4,13 @@ mod auth;
 mod doctor;
 mod doors;
 mod problem;
+mod recordings;
 mod sessions;
 mod state;
 mod terminal;
 mod tickets;
 mod ui;
+mod watching;
 mod websocket;
 
 use axum::Router;
@@ -29,9 +31,20 @@ pub(crate) fn router(state: AppState) -> Router {
         .route("/terminal/tickets", post(tickets::issue))
         // Everyone their own sessions, admins all.
         .route("/sessions", get(sessions::list))
-        .route("/sessions/{sid}", get(sessions::show).delete(sessions::kill))
+        .route(
+            "/sessions/{sid}",
+            get(sessions::show).patch(sessions::share).delete(sessions::kill),
+        )
         // The session's person: another while with a fresh token.
         .route("/sessions/{sid}/token", post(sessions::renew))
+        // Admins watch; operators type along where the session's person lets them.
+        .route(
+            "/sessions/{sid}/watch",
+            get(watching::open).post(watching::ticket_to_watch),
+        )
+        .route("/sessions/{sid}/join", post(watching::ticket_to_join))
+        // Admins: what a session showed.
+        .route("/sessions/{sid}/recording", get(recordings::play))
         // Viewers: the fleet, and why a device cannot be reached.
         .route("/ui/api/devices", get(ui::devices))
         .route("/doctor/{id}", get(doctor::examine))

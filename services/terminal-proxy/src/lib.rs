@@ -16,14 +16,18 @@ mod doctor;
 mod http;
 mod origin;
 mod proxy;
+mod recording;
 mod relay;
 mod session;
+mod tap;
 mod terminals;
 mod upstream;
+mod watching;
 mod websocket_key;
 
 pub use config::Limits;
 pub use http::PROBLEMS;
 pub use origin::{InvalidOrigin, WebOrigin, WebOrigins};
 pub use proxy::{Parts, Settings, TerminalProxy};
+pub use recording::{InvalidRecordingRules, RecordingPolicy, RecordingRules};
 pub use upstream::TtydSettings;

@@ -2,11 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::chassis::health::Probe;
-use common::domain::{DeviceDirectory, NetworkPlan, SessionLedger, TicketOffice, VpnAddress};
+use common::domain::{
+    AuditTrail, DeviceDirectory, Digest, NetworkPlan, SessionId, SessionLedger, TicketOffice, Timestamp, VpnAddress,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -40,6 +43,34 @@ pub enum DialError {
     },
 }
 
+/// Where recordings are kept.
+#[async_trait]
+pub trait RecordingShelf: Send + Sync + 'static {
+    /// Begins a session's recording.
+    async fn begin(&self, id: SessionId) -> io::Result<Box<dyn RecordingSink>>;
+
+    /// Opens a session's recording, as far as it is written; none when there is none, or none any more.
+    async fn open(&self, id: SessionId) -> io::Result<Option<Box<dyn AsyncRead + Send + Unpin>>>;
+
+    /// Lists what is there.
+    async fn list(&self) -> io::Result<Vec<SessionId>>;
+
+    /// Computes what the chain of a recording ends with; none when its blocks do not fit.
+    async fn verify(&self, id: SessionId) -> io::Result<Option<Digest>>;
+
+    /// Removes what was last written before a time; returns how many.
+    async fn remove_before(&self, time: Timestamp) -> io::Result<u64>;
+}
+
+/// A recording that is being written. Its methods may block.
+pub trait RecordingSink: Send {
+    /// Appends a block, and what the chain is behind it.
+    fn append(&mut self, block: &[u8], chain: &Digest) -> io::Result<()>;
+
+    /// Makes it durable.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
 /// The storage ports that the proxy uses.
 #[derive(Clone)]
 pub struct Storage {
@@ -51,6 +82,8 @@ pub struct Storage {
     pub plan: Arc<dyn NetworkPlan>,
     /// One-time tickets.
     pub tickets: Arc<dyn TicketOffice>,
+    /// The record of everything that is no beginning or end of a session.
+    pub audit: Arc<dyn AuditTrail>,
     /// How `/readyz` asks whether the database is there.
     pub probe: Arc<dyn Probe>,
 }

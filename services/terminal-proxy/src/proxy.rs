@@ -22,10 +22,12 @@ use crate::config::Limits;
 use crate::doctor::Doctor;
 use crate::http::{self, AppState, Page};
 use crate::origin::WebOrigin;
-use crate::ports::{DeviceDialer, Storage};
-use crate::session::{SessionRules, Sessions};
+use crate::ports::{DeviceDialer, RecordingShelf, Storage};
+use crate::recording::{RecordingRules, Retention};
+use crate::session::{SessionPorts, SessionRules, Sessions};
 use crate::terminals::Terminals;
 use crate::upstream::{TtydSettings, Upstream};
+use crate::watching::Watching;
 
 /// The name of the service, in health answers, metrics and logs.
 const SERVICE: &str = "terminal-proxy";
@@ -38,6 +40,8 @@ pub struct Parts {
     pub verifier: Arc<TokenVerifier>,
     /// The way to devices.
     pub dialer: Arc<dyn DeviceDialer>,
+    /// Where recordings are kept; none where nothing is ever recorded.
+    pub recordings: Option<Arc<dyn RecordingShelf>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The owner of every task.
@@ -78,6 +82,10 @@ pub struct Settings {
     pub ttyd: TtydSettings,
     /// What a session and the whole process may cost.
     pub limits: Limits,
+    /// Which sessions are recorded.
+    pub recording: RecordingRules,
+    /// How long recordings are kept; none for ever.
+    pub recording_retention: Option<Duration>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: TrustedProxies,
 }
@@ -88,6 +96,7 @@ pub struct TerminalProxy {
     registry: Arc<Registry>,
     metrics: HttpMetrics,
     storage: Storage,
+    retention: Option<Retention>,
     trusted_proxies: TrustedProxies,
 }
 
@@ -100,9 +109,12 @@ impl fmt::Debug for TerminalProxy {
 impl TerminalProxy {
     /// Puts the service together.
     pub fn new(parts: Parts) -> Self {
-        let (storage, clock, settings) = (parts.storage, parts.clock, parts.settings);
         let mut registry = Registry::default();
         let metrics = HttpMetrics::register(&mut registry, SERVICE, env!("CARGO_PKG_VERSION"));
+        let retention = retention(&parts);
+        let (for_sessions, rules) = (session_ports(&parts), session_rules(&parts));
+        let sessions = Sessions::new(for_sessions, rules, &mut registry);
+        let (storage, clock, settings) = (parts.storage, parts.clock, parts.settings);
         let limits = &settings.limits;
         let access = Arc::new(Access::new(
             parts.verifier,
@@ -110,16 +122,6 @@ impl TerminalProxy {
             Arc::clone(&clock),
             limits.ticket_lifetime(),
         ));
-        let sessions = Sessions::new(
-            Arc::clone(&storage.ledger),
-            Arc::clone(&clock),
-            SessionRules {
-                instance: settings.instance.clone(),
-                limits: limits.clone(),
-                drain: parts.shutdown.token(),
-            },
-            &mut registry,
-        );
         let upstream = Arc::new(Upstream::new(parts.dialer, settings.ttyd));
         let addresses = Addresses::new(settings.network, Arc::clone(&storage.plan));
         let terminals = Terminals::new(
@@ -128,9 +130,18 @@ impl TerminalProxy {
             Arc::clone(&sessions),
             Arc::clone(&upstream),
         );
-        let doctor = Doctor::new(&storage, Arc::clone(&clock), addresses, upstream);
+        let doctor = Doctor::new(&storage, Arc::clone(&clock), addresses, Arc::clone(&sessions), upstream);
         let page = Page::new(&settings.issuer, &settings.client_id, &settings.frame_ancestors, clock);
+        let doors = http::Doors {
+            origins: settings.allowed_origins,
+            hosts: settings.allowed_hosts,
+            allow_query_token: settings.allow_query_token,
+            allow_resume: limits.resume_seconds > 0,
+        };
+        let watching = Watching::new(Arc::clone(&access), Arc::clone(&sessions), Arc::clone(&storage.audit));
         let state = AppState {
+            watching: Arc::new(watching),
+            recordings: parts.recordings,
             access,
             terminals: Arc::new(terminals),
             sessions,
@@ -140,11 +151,7 @@ impl TerminalProxy {
                 limits.max_failures_per_minute,
                 Duration::from_mins(1),
             )),
-            doors: Arc::new(http::Doors {
-                origins: settings.allowed_origins,
-                hosts: settings.allowed_hosts,
-                allow_query_token: settings.allow_query_token,
-            }),
+            doors: Arc::new(doors),
             page: Arc::new(page),
             shutdown: parts.shutdown,
         };
@@ -153,6 +160,7 @@ impl TerminalProxy {
             registry: Arc::new(registry),
             metrics,
             storage,
+            retention,
             trusted_proxies: settings.trusted_proxies,
         }
     }
@@ -168,6 +176,10 @@ impl TerminalProxy {
             );
         }
         drop(self.state.shutdown.spawn(Arc::clone(&self.state.sessions).watch()));
+        if let Some(retention) = &self.retention {
+            let tidy = retention.clone().tidy_up(self.state.shutdown.token());
+            drop(self.state.shutdown.spawn(tidy));
+        }
         Ok(())
     }
 
@@ -186,5 +198,29 @@ impl TerminalProxy {
     /// Returns how a listener of the service is served, without TLS.
     pub fn server_options(&self) -> server::Options {
         server::Options::new(&self.metrics)
+    }
+}
+
+fn retention(parts: &Parts) -> Option<Retention> {
+    let (recordings, kept_for) = parts.recordings.clone().zip(parts.settings.recording_retention)?;
+    Some(Retention::new(recordings, Arc::clone(&parts.clock), kept_for))
+}
+
+fn session_ports(parts: &Parts) -> SessionPorts {
+    SessionPorts {
+        ledger: Arc::clone(&parts.storage.ledger),
+        audit: Arc::clone(&parts.storage.audit),
+        recordings: parts.recordings.clone(),
+        clock: Arc::clone(&parts.clock),
+        shutdown: parts.shutdown.clone(),
+    }
+}
+
+fn session_rules(parts: &Parts) -> SessionRules {
+    SessionRules {
+        instance: parts.settings.instance.clone(),
+        limits: parts.settings.limits.clone(),
+        recording: parts.settings.recording.clone(),
+        drain: parts.shutdown.token(),
     }
 }

@@ -9,6 +9,7 @@ mod command;
 mod follower;
 mod frame;
 mod input;
+mod keeping;
 mod mask;
 mod messages;
 mod output;
@@ -26,12 +27,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 
-pub(crate) use self::frame::Violation;
+pub(crate) use self::command::{Command, Size};
+pub(crate) use self::frame::{
+    Header, MAX_HEADER_BYTES, MessageOrder, Opcode, Violation, append_close, append_frame, close_code, read_header,
+};
+pub(crate) use self::input::{Company, Witness};
 use self::input::{Input, InputEnd};
-use self::messages::MessageLimits;
-use self::output::{Output, OutputEnd};
+pub(crate) use self::keeping::{Kept, keep, leave_device};
+pub(crate) use self::messages::{MessageLimits, MessageReader, Received};
+use self::output::Output;
+pub(crate) use self::output::OutputEnd;
 pub(crate) use self::pulse::Patience;
 use self::pulse::{Pulse, TICK};
+pub(crate) use self::scratch::with_scratch;
 use crate::session::Ending;
 
 /// How long an ending session waits for the end of a frame that the device began, and for room for its Close.
@@ -59,18 +67,17 @@ pub(crate) struct RelayLimits {
 }
 
 /// The two ends of a session, after both handshakes.
-#[derive(Debug)]
-pub(crate) struct Ends<B, D> {
+pub(crate) struct Ends<'session, B, D> {
     /// The upgraded connection to the browser.
     pub(crate) browser: B,
     /// The upgraded connection to the device.
     pub(crate) device: D,
-    /// What the device sent right behind its handshake.
-    pub(crate) early: Vec<u8>,
+    /// What else belongs to its input.
+    pub(crate) company: Company<'session>,
 }
 
 /// What a relay did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Relayed {
     /// Why it ended.
     pub(crate) ending: Ending,
@@ -80,10 +87,30 @@ pub(crate) struct Relayed {
     pub(crate) input_bytes: u64,
     /// Messages of the browser that ttyd would not understand.
     pub(crate) dropped_messages: u64,
+    /// What the device, if it was kept, still has to be sent.
+    pub(crate) unsent: Vec<u8>,
 }
 
-/// Relays until one side ends, a limit is reached, or `stop` says why to stop; then says Close to both.
-pub(crate) async fn relay<B, D>(ends: Ends<B, D>, limits: &RelayLimits, stop: impl Future<Output = Ending>) -> Relayed
+impl Relayed {
+    /// What this relay and the next one of the same session did.
+    pub(crate) fn followed_by(self, next: Self) -> Self {
+        Self {
+            output_bytes: self.output_bytes + next.output_bytes,
+            input_bytes: self.input_bytes + next.input_bytes,
+            dropped_messages: self.dropped_messages + next.dropped_messages,
+            ..next
+        }
+    }
+}
+
+/// Relays until one side ends, a limit is reached, or `stop` says why to stop; then says Close to the browser, and to
+/// the device unless the session survives that end.
+pub(crate) async fn relay<B, D>(
+    ends: Ends<'_, B, D>,
+    limits: &RelayLimits,
+    stop: impl Future<Output = Ending>,
+    survives: impl FnOnce(Ending) -> bool,
+) -> Relayed
 where
     B: AsyncRead + AsyncWrite + Unpin,
     D: AsyncRead + AsyncWrite + Unpin,
@@ -91,13 +118,13 @@ where
     let mut relay = Relay::new(ends, limits);
     let mut stop = pin!(stop);
     let ending = poll_fn(|cx| relay.poll(cx, stop.as_mut())).await;
-    relay.finish(ending).await
+    relay.finish(ending, survives(ending)).await
 }
 
-struct Relay<B, D> {
+struct Relay<'session, B, D> {
     browser: B,
     device: D,
-    input: Input,
+    input: Input<'session>,
     output: Output,
     /// The device does not take anything any more; what it said before is still on its way to the browser.
     device_is_deaf: bool,
@@ -105,12 +132,12 @@ struct Relay<B, D> {
     ticks: Interval,
 }
 
-impl<B, D> Relay<B, D>
+impl<'session, B, D> Relay<'session, B, D>
 where
     B: AsyncRead + AsyncWrite + Unpin,
     D: AsyncRead + AsyncWrite + Unpin,
 {
-    fn new(ends: Ends<B, D>, limits: &RelayLimits) -> Self {
+    fn new(ends: Ends<'session, B, D>, limits: &RelayLimits) -> Self {
         let message_limits = MessageLimits {
             max_message_bytes: limits.max_message_bytes,
             max_fragments: limits.max_fragments,
@@ -122,8 +149,8 @@ where
         Self {
             browser: ends.browser,
             device: ends.device,
-            input: Input::new(message_limits, max_frames_per_tick),
-            output: Output::new(limits.max_device_frame_bytes, ends.early),
+            input: Input::new(message_limits, max_frames_per_tick, ends.company),
+            output: Output::new(limits.max_device_frame_bytes),
             device_is_deaf: false,
             pulse: Pulse::new(&limits.patience),
             ticks,
@@ -155,28 +182,25 @@ where
         self.output.poll(cx, &mut self.device, &mut self.browser).map(ending_of)
     }
 
-    async fn finish(mut self, ending: Ending) -> Relayed {
+    async fn finish(mut self, ending: Ending, survives: bool) -> Relayed {
         if let Some((code, reason)) = ending.close() {
             self.output.close(code, reason);
             let close = poll_fn(|cx| self.output.poll(cx, &mut self.device, &mut self.browser));
             // Whatever comes of it, the connection is cut next.
             drop(timeout(LAST_FRAME, close).await);
         }
-        drop(timeout(LAST_FRAME, self.leave_device()).await);
+        let mut unsent = self.input.take_unsent();
+        if !survives {
+            leave_device(&mut self.device, std::mem::take(&mut unsent)).await;
+        }
         drop(timeout(CLOSE_ANSWER, leave_browser(&mut self.browser)).await);
         Relayed {
             ending,
             output_bytes: self.output.bytes,
             input_bytes: self.input.bytes,
             dropped_messages: self.input.dropped_messages,
+            unsent,
         }
-    }
-
-    /// ttyd ends the process when its connection closes.
-    async fn leave_device(&mut self) -> std::io::Result<()> {
-        self.input.close();
-        poll_fn(|cx| self.input.poll_write(cx, &mut self.device)).await?;
-        self.device.shutdown().await
     }
 }
 
@@ -190,7 +214,7 @@ async fn leave_browser<B: AsyncRead + AsyncWrite + Unpin>(browser: &mut B) -> st
     Ok(())
 }
 
-fn ending_of(end: OutputEnd) -> Ending {
+pub(crate) fn ending_of(end: OutputEnd) -> Ending {
     match end {
         // ttyd says how the process ended with codes that may not be on the wire, or with none at all.
         OutputEnd::DeviceEnded | OutputEnd::DeviceClosed(None | Some(1000 | 1001)) => Ending::ShellExited,

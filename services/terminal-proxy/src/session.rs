@@ -1,29 +1,41 @@
 //! Sessions from permit to record: how many there may be, who stands behind each, and when it has to end.
 
+mod attending;
+mod audience;
 mod ending;
+mod live;
 mod metrics;
 mod renewal;
+mod resuming;
 mod running;
 mod standing;
+mod stops;
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use common::chassis::shutdown::Shutdown;
 use common::domain::{
-    Actor, Clock, DeviceId, NewSession, Operator, RegistryError, Role, SessionEnding, SessionId, SessionLedger,
+    Actor, AuditTrail, Clock, NewSession, Operator, RegistryError, Role, SessionEnding, SessionId, SessionLedger,
     SessionRecord, StoreError,
 };
 use prometheus_client::registry::Registry;
-use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::audience::{Place, Watched};
 pub(crate) use self::ending::Ending;
+use self::live::Live;
+pub(crate) use self::live::{Browser, Seat, SessionSeen};
 use self::metrics::SessionMetrics;
 pub(crate) use self::renewal::RenewError;
+pub(crate) use self::resuming::{Comeback, Resume};
 pub(crate) use self::running::Session;
 use crate::access::Grant;
 use crate::config::Limits;
+use crate::ports::RecordingShelf;
+use crate::recording::{RecordingPolicy, RecordingRules};
 
 /// Why there is no room for another session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,14 +57,24 @@ pub(crate) struct SessionRules {
     /// The name of this process in session records.
     pub(crate) instance: String,
     pub(crate) limits: Limits,
+    pub(crate) recording: RecordingRules,
     /// Cancelled when the process begins to stop.
     pub(crate) drain: CancellationToken,
 }
 
+/// What sessions need from outside.
+pub(crate) struct SessionPorts {
+    pub(crate) ledger: Arc<dyn SessionLedger>,
+    pub(crate) audit: Arc<dyn AuditTrail>,
+    /// None where nothing is ever recorded.
+    pub(crate) recordings: Option<Arc<dyn RecordingShelf>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) shutdown: Shutdown,
+}
+
 /// The sessions of this process.
 pub(crate) struct Sessions {
-    ledger: Arc<dyn SessionLedger>,
-    clock: Arc<dyn Clock>,
+    ports: SessionPorts,
     rules: SessionRules,
     metrics: SessionMetrics,
     live: Mutex<HashMap<SessionId, Live>>,
@@ -60,44 +82,10 @@ pub(crate) struct Sessions {
     directory_seen: Mutex<Instant>,
 }
 
-/// A session that holds a seat, from its permit to the end of its record.
-struct Live {
-    operator: Operator,
-    device_id: DeviceId,
-    device_epoch: i64,
-    /// Its beginning is on record.
-    recorded: bool,
-    /// Tells it to end; none once it was told.
-    stop: Option<oneshot::Sender<Ending>>,
-    /// When the token behind it ends.
-    token_ends: watch::Sender<Instant>,
-}
-
-/// A seat; given back when it is dropped.
-pub(crate) struct Seat {
-    id: SessionId,
-    sessions: Arc<Sessions>,
-    stopped: Option<oneshot::Receiver<Ending>>,
-    token_ends: watch::Receiver<Instant>,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.sessions.live().remove(&self.id);
-        self.sessions.metrics.live.dec();
-    }
-}
-
 impl Sessions {
-    pub(crate) fn new(
-        ledger: Arc<dyn SessionLedger>,
-        clock: Arc<dyn Clock>,
-        rules: SessionRules,
-        registry: &mut Registry,
-    ) -> Arc<Self> {
+    pub(crate) fn new(ports: SessionPorts, rules: SessionRules, registry: &mut Registry) -> Arc<Self> {
         Arc::new(Self {
-            ledger,
-            clock,
+            ports,
             rules,
             metrics: SessionMetrics::register(registry),
             live: Mutex::default(),
@@ -108,6 +96,7 @@ impl Sessions {
     /// Takes a seat, records the beginning, and returns the session. What cannot be recorded does not begin.
     pub(crate) async fn begin(self: &Arc<Self>, grant: &Grant, client: String) -> Result<Session, BeginError> {
         let seat = self.take_seat(grant)?;
+        let policy = self.rules.recording.policy_for(&grant.device.group);
         let record = NewSession {
             id: seat.id,
             device_id: grant.device.id.clone(),
@@ -116,16 +105,21 @@ impl Sessions {
             username: grant.operator.username.clone(),
             instance: self.rules.instance.clone(),
             client_address: client,
+            recorded: policy != RecordingPolicy::Off,
         };
-        self.ledger.open_session(&record).await?;
+        self.ports.ledger.open_session(&record).await?;
         if let Some(live) = self.live().get_mut(&seat.id) {
-            live.recorded = true;
+            live.is_on_record = true;
         }
-        Ok(Session::new(seat, record))
+        let session = Session::new(seat, record);
+        match policy {
+            RecordingPolicy::Off => Ok(session),
+            RecordingPolicy::On | RecordingPolicy::Required => session.with_recording(policy).await,
+        }
     }
 
     /// Counts and takes in one step, so that two requests cannot both take the last seat.
-    fn take_seat(self: &Arc<Self>, grant: &Grant) -> Result<Seat, NoSeat> {
+    pub(crate) fn take_seat(self: &Arc<Self>, grant: &Grant) -> Result<Seat, NoSeat> {
         if self.rules.drain.is_cancelled() {
             return Err(NoSeat::Draining);
         }
@@ -147,45 +141,35 @@ impl Sessions {
         if live.len() >= self.rules.limits.max_sessions {
             return Err(NoSeat::AtCapacity);
         }
-        let id = grant.session_id;
-        let (stop, stopped) = oneshot::channel();
-        let (token_ends, token_ends_for_session) = watch::channel(self.token_end(&grant.operator));
-        live.insert(
-            id,
-            Live {
-                operator: grant.operator.clone(),
-                device_id: grant.device.id.clone(),
-                device_epoch: grant.device.epoch,
-                recorded: false,
-                stop: Some(stop),
-                token_ends,
-            },
-        );
+        let (session, seat) = Live::new(grant, self);
+        live.insert(grant.session_id, session);
         drop(live);
         self.metrics.live.inc();
-        Ok(Seat {
-            id,
-            sessions: Arc::clone(self),
-            stopped: Some(stopped),
-            token_ends: token_ends_for_session,
-        })
+        Ok(seat)
     }
 
     /// Closes what a former life of this instance left open.
     pub(crate) async fn close_orphans(&self) -> Result<u64, StoreError> {
-        self.ledger.close_orphans(&self.rules.instance).await
+        self.ports.ledger.close_orphans(&self.rules.instance).await
     }
 
     /// Shows one session: to an admin, and to the person whose it is.
-    pub(crate) async fn find(&self, viewer: &Operator, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
-        let record = self.ledger.session(id).await?;
-        Ok(record.filter(|record| is_visible(viewer, &record.session)))
+    pub(crate) async fn find(&self, viewer: &Operator, id: SessionId) -> Result<Option<SessionSeen>, StoreError> {
+        let record = self.ports.ledger.session(id).await?;
+        let visible = record.filter(|record| is_visible(viewer, &record.session));
+        Ok(visible.map(|record| self.seen(record)))
+    }
+
+    fn seen(&self, record: SessionRecord) -> SessionSeen {
+        let presence = self.live().get(&record.session.id).map(Live::seen_now);
+        SessionSeen { record, presence }
     }
 
     /// Lists sessions, newest first: all for an admin, one's own for anyone else.
-    pub(crate) async fn list(&self, viewer: &Operator, open_only: bool) -> Result<Vec<SessionRecord>, StoreError> {
+    pub(crate) async fn list(&self, viewer: &Operator, open_only: bool) -> Result<Vec<SessionSeen>, StoreError> {
         let subject = (!sees_all(viewer)).then_some(viewer.subject.as_str());
-        self.ledger.sessions(subject, open_only).await
+        let records = self.ports.ledger.sessions(subject, open_only).await?;
+        Ok(records.into_iter().map(|record| self.seen(record)).collect())
     }
 
     /// Orders a session to end, whichever process serves it; at once when it is this one.
@@ -193,7 +177,7 @@ impl Sessions {
         if self.find(by, id).await?.is_none() {
             return Err(RegistryError::Unknown);
         }
-        self.ledger.request_end(id, &Actor::from(by)).await?;
+        self.ports.ledger.request_end(id, &Actor::from(by)).await?;
         self.stop(id, Ending::Killed);
         Ok(())
     }
@@ -209,13 +193,13 @@ impl Sessions {
     fn recorded_ids(&self) -> HashSet<SessionId> {
         self.live()
             .iter()
-            .filter(|(_, live)| live.recorded)
+            .filter(|(_, live)| live.is_on_record)
             .map(|(id, _)| *id)
             .collect()
     }
 
     async fn close(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
-        self.ledger.close_session(id, ending).await
+        self.ports.ledger.close_session(id, ending).await
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Live>> {
@@ -235,15 +219,18 @@ pub(crate) enum BeginError {
     /// It went out of service, or began anew, after the permit.
     #[error("the device is not the one that was authorised")]
     DeviceGone,
-    #[error("the session cannot be recorded")]
-    NotRecorded(#[from] StoreError),
+    #[error("the beginning of the session cannot be put on record")]
+    NotOnRecord(#[from] StoreError),
+    /// Its device's fleet demands a recording.
+    #[error("what the session shows cannot be recorded")]
+    NotRecorded(#[source] io::Error),
 }
 
 impl From<RegistryError> for BeginError {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::Unknown | RegistryError::WrongState(_) => Self::DeviceGone,
-            RegistryError::Store(error) => Self::NotRecorded(error),
+            RegistryError::Store(error) => Self::NotOnRecord(error),
         }
     }
 }

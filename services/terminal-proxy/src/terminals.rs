@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{DeviceId, Operator, SessionId};
-use tokio::io::{AsyncRead, AsyncWrite};
+use common::domain::{DeviceId, Operator, SessionId, TerminalPurpose};
 
-use crate::access::{Access, AccessError, Credential};
+use crate::access::{Access, AccessError, Credential, Grant, Visit};
 use crate::addresses::Addresses;
-use crate::session::{BeginError, RenewError, Session, Sessions};
+use crate::session::{BeginError, Browser, Comeback, RenewError, Resume, Session, Sessions};
 use crate::upstream::{DeviceConnection, Upstream, UpstreamError};
 
 /// Who wants to open what, and from where.
@@ -21,6 +20,21 @@ pub(crate) struct OpenRequest {
     pub(crate) origin: Option<String>,
     /// The client's address, for the record.
     pub(crate) client: String,
+    /// Whether output is to be numbered, so that the person may come back.
+    pub(crate) is_numbered: bool,
+    /// The session to go on with, if it is still there.
+    pub(crate) resume: Option<Resume>,
+}
+
+impl OpenRequest {
+    fn visit(&self) -> Visit<'_> {
+        Visit {
+            device_id: &self.device_id,
+            purpose: TerminalPurpose::Open,
+            origin: self.origin.as_deref(),
+            client: &self.client,
+        }
+    }
 }
 
 /// Why no terminal opens.
@@ -61,16 +75,25 @@ impl Terminals {
     }
 
     pub(crate) async fn open(&self, request: &OpenRequest) -> Result<OpenTerminal, OpenError> {
-        let origin = request.origin.as_deref();
-        let grant = self
-            .access
-            .authorise(&request.credential, &request.device_id, origin)
-            .await?;
+        let grant = self.access.authorise(&request.credential, &request.visit()).await?;
+        if let Some(resume) = request.resume.filter(|_| request.is_numbered)
+            && let Some(comeback) = self.sessions.come_back(&grant, resume, &request.client).await?
+        {
+            return Ok(OpenTerminal::Running(comeback));
+        }
+        self.begin(&grant, request).await
+    }
+
+    async fn begin(&self, grant: &Grant, request: &OpenRequest) -> Result<OpenTerminal, OpenError> {
         let address = self.addresses.of_device(grant.device.address).await;
         let address = address.map_err(AccessError::Store)?.ok_or(OpenError::InvalidAddress)?;
-        let session = self.sessions.begin(&grant, request.client.clone()).await?;
+        let session = self.sessions.begin(grant, request.client.clone()).await?;
         match self.upstream.connect(address, &grant.operator).await {
-            Ok(device) => Ok(OpenTerminal { session, device }),
+            Ok(device) => Ok(OpenTerminal::New {
+                session: Box::new(session),
+                device,
+                is_numbered: request.is_numbered,
+            }),
             Err(error) => {
                 session.fail(failure_reason(&error)).await;
                 Err(error.into())
@@ -83,12 +106,18 @@ impl Terminals {
 impl Terminals {
     /// Asks the one question again, and returns how long the session may live from now on. A fresh token that
     /// no longer opens the device ends the session.
-    pub(crate) async fn renew(&self, operator: Operator, id: SessionId) -> Result<Duration, RenewError> {
+    pub(crate) async fn renew(&self, operator: Operator, id: SessionId, client: &str) -> Result<Duration, RenewError> {
         let device_id = self.sessions.device_of(&operator, id).await?;
         let lifetime = self.access.time_left(&operator);
-        match self.access.authorise_again(operator, &device_id, id).await {
+        let visit = Visit {
+            device_id: &device_id,
+            purpose: TerminalPurpose::Open,
+            origin: None,
+            client,
+        };
+        match self.access.authorise_again(operator, &visit, id).await {
             Ok(grant) => self.sessions.extend(grant).map(|()| lifetime),
-            Err(error @ (AccessError::NoOperator | AccessError::NotFound)) => {
+            Err(error @ (AccessError::NoRole | AccessError::NotFound)) => {
                 self.sessions.end_access(id);
                 Err(error.into())
             }
@@ -100,24 +129,43 @@ impl Terminals {
 }
 
 /// A terminal whose device is ready; what is missing is the browser.
-pub(crate) struct OpenTerminal {
-    session: Session,
-    device: DeviceConnection,
+pub(crate) enum OpenTerminal {
+    /// A new process.
+    New {
+        session: Box<Session>,
+        device: DeviceConnection,
+        is_numbered: bool,
+    },
+    /// The person's process of before.
+    Running(Comeback),
 }
 
 impl OpenTerminal {
     pub(crate) fn session_id(&self) -> SessionId {
-        self.session.id()
+        match self {
+            Self::New { session, .. } => session.id(),
+            Self::Running(comeback) => comeback.session_id(),
+        }
     }
 
     /// Relays until the end.
-    pub(crate) async fn run<B: AsyncRead + AsyncWrite + Unpin>(self, browser: B) {
-        self.session.run(browser, self.device).await;
+    pub(crate) async fn run(self, browser: Browser) {
+        match self {
+            Self::New {
+                session,
+                device,
+                is_numbered,
+            } => session.run(browser, is_numbered, device).await,
+            Self::Running(comeback) => comeback.run(browser).await,
+        }
     }
 
     /// The browser did not come.
     pub(crate) async fn give_up(self) {
-        self.session.fail("browser_lost").await;
+        match self {
+            Self::New { session, .. } => session.fail("browser_lost").await,
+            Self::Running(_) => {} // it waits for the next try
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub struct NewSession {
     pub instance: String,
     /// From which address it was opened.
     pub client_address: String,
+    /// Whether what the device shows is recorded.
+    pub recorded: bool,
 }
 
 /// How a session ended.
@@ -52,6 +54,8 @@ pub struct SessionEnding {
     pub output_bytes: i64,
     /// Bytes from the browser to the device.
     pub input_bytes: i64,
+    /// What the recording's chain of hashes ended with; none when there is no whole recording.
+    pub recording: Option<Digest>,
 }
 
 /// A session as it is on record.
@@ -69,6 +73,8 @@ pub struct SessionRecord {
     pub output_bytes: i64,
     /// Bytes from the browser to the device.
     pub input_bytes: i64,
+    /// What the recording's chain of hashes ended with.
+    pub recording: Option<Digest>,
 }
 
 /// What decides whether an open session may go on.
@@ -112,9 +118,42 @@ pub trait SessionLedger: Send + Sync + 'static {
     async fn request_end(&self, id: SessionId, by: &Actor) -> Result<(), RegistryError>;
 }
 
+/// What somebody wants to do at a device's terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TerminalPurpose {
+    /// Open a session, or come back to one's own.
+    Open,
+    /// See what somebody else's session shows.
+    Watch,
+    /// See it and type along.
+    Join,
+}
+
+impl TerminalPurpose {
+    /// Every purpose.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Watch, Self::Join];
+
+    /// Returns the stored form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Watch => "watch",
+            Self::Join => "join",
+        }
+    }
+
+    /// Reads the stored form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == text)
+    }
+}
+
 /// What a one-time ticket stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
+    /// What it is for. Its secret names the session.
+    pub purpose: TerminalPurpose,
     /// Who asked for it.
     pub operator: Operator,
     /// Which device it opens.

@@ -32,7 +32,7 @@ pub(super) struct LedgerQueue {
 #[derive(Debug)]
 struct Waiting {
     entry: LedgerEntry,
-    done: oneshot::Sender<Result<(), StoreError>>,
+    done: oneshot::Sender<Result<bool, StoreError>>,
 }
 
 /// The transaction that an entry was part of failed.
@@ -42,8 +42,8 @@ struct BatchFailed(String);
 
 impl Store {
     /// Makes an entry durable, alone or with others. Writing it is repeatable: a committer that is dropped half way
-    /// leaves its entries to be committed again.
-    pub(super) async fn commit_entry(&self, entry: LedgerEntry) -> Result<(), StoreError> {
+    /// leaves its entries to be committed again. Returns whether the entry's session is on record.
+    pub(super) async fn commit_entry(&self, entry: LedgerEntry) -> Result<bool, StoreError> {
         let queue = &self.shared.ledger;
         loop {
             let mut outcome = queue.join(entry.clone());
@@ -71,15 +71,16 @@ impl Store {
         let batch = self.shared.ledger.take();
         let (entries, dones): (Vec<LedgerEntry>, Vec<_>) = batch.into_iter().map(|it| (it.entry, it.done)).unzip();
         let result = in_transaction!(self, |transaction| sessions::write(transaction, &entries)).await;
+        let mut outcomes = outcomes(result);
         for done in dones {
             // Nobody waits any more for an entry whose caller was dropped.
-            done.send(copy(&result)).unwrap_or(());
+            done.send(outcomes()).map_or_else(drop, drop);
         }
     }
 }
 
 impl LedgerQueue {
-    fn join(&self, entry: LedgerEntry) -> oneshot::Receiver<Result<(), StoreError>> {
+    fn join(&self, entry: LedgerEntry) -> oneshot::Receiver<Result<bool, StoreError>> {
         let (done, outcome) = oneshot::channel();
         self.waiting().push(Waiting { entry, done });
         outcome
@@ -97,10 +98,11 @@ impl LedgerQueue {
     }
 }
 
-/// One outcome for everybody.
-fn copy(result: &Result<(), StoreError>) -> Result<(), StoreError> {
-    match result {
-        Ok(()) => Ok(()),
+/// Deals out the outcomes of a batch one by one; a failure is everybody's.
+fn outcomes(result: Result<Vec<bool>, StoreError>) -> impl FnMut() -> Result<bool, StoreError> {
+    let mut entries = result.map(Vec::into_iter);
+    move || match &mut entries {
+        Ok(entries) => Ok(entries.next().unwrap_or(false)),
         Err(StoreError::Unavailable { source }) => Err(StoreError::Unavailable {
             source: Box::new(BatchFailed(source.to_string())),
         }),

@@ -16,19 +16,21 @@ const ORPHANED: SessionEnding = SessionEnding {
     reason: "process_lost",
     output_bytes: 0,
     input_bytes: 0,
+    recording: None,
 };
 
 #[async_trait]
 impl SessionLedger for Store {
     async fn open_session(&self, session: &NewSession) -> Result<(), RegistryError> {
-        self.commit_entry(LedgerEntry::Open(session.clone())).await?;
-        // Others' sessions shared the transaction, so a refusal could not undo it.
-        let recorded = self.session(session.id).await?;
-        recorded.map(drop).ok_or(RegistryError::Unknown)
+        // Others' sessions share the transaction, so a refusal is a result and not an error that undoes it.
+        let is_on_record = self.commit_entry(LedgerEntry::Open(session.clone())).await?;
+        is_on_record.then_some(()).ok_or(RegistryError::Unknown)
     }
 
     async fn close_session(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
-        self.commit_entry(LedgerEntry::Close(id, ending.clone())).await
+        self.commit_entry(LedgerEntry::Close(id, ending.clone()))
+            .await
+            .map(drop)
     }
 
     async fn close_orphans(&self, instance: &str) -> Result<u64, StoreError> {
@@ -57,7 +59,7 @@ impl SessionLedger for Store {
     async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
         let statement = sql(
             "SELECT id, device_id, device_epoch, subject, username, instance, client_address,
-                                    opened_at, closed_at, reason, output_bytes, input_bytes
+                                    recorded, opened_at, closed_at, reason, output_bytes, input_bytes, recording_hash
                              FROM session WHERE id = $1",
         );
         self.optional(statement.bind(&id))
@@ -70,7 +72,7 @@ impl SessionLedger for Store {
     async fn sessions(&self, subject: Option<&str>, open_only: bool) -> Result<Vec<SessionRecord>, StoreError> {
         let statement = sql(
             "SELECT id, device_id, device_epoch, subject, username, instance, client_address,
-                                    opened_at, closed_at, reason, output_bytes, input_bytes
+                                    recorded, opened_at, closed_at, reason, output_bytes, input_bytes, recording_hash
                              FROM session
                              WHERE ($1 IS NULL OR subject = $1) AND ($2 = 0 OR closed_at IS NULL)
                              ORDER BY opened_at DESC, id DESC LIMIT 1000",
@@ -87,29 +89,31 @@ impl SessionLedger for Store {
 }
 
 /// Writes lines of the ledger, and then all of their audit records: whoever holds the chain waits for no session.
-pub(super) async fn write(transaction: &mut Transaction, entries: &[LedgerEntry]) -> Result<(), StoreError> {
+/// Says of each whether its session is on record.
+pub(super) async fn write(transaction: &mut Transaction, entries: &[LedgerEntry]) -> Result<Vec<bool>, StoreError> {
     let mut events = Vec::with_capacity(entries.len());
+    let mut on_record = Vec::with_capacity(entries.len());
     for entry in entries {
-        let event = match entry {
+        let (is_on_record, event) = match entry {
             LedgerEntry::Open(session) => open(transaction, session).await?,
-            LedgerEntry::Close(id, ending) => close(transaction, *id, ending).await?,
+            LedgerEntry::Close(id, ending) => (true, close(transaction, *id, ending).await?),
         };
+        on_record.push(is_on_record);
         events.extend(event);
     }
-    audit::append_all(transaction, &events).await
+    audit::append_all(transaction, &events).await?;
+    Ok(on_record)
 }
 
-async fn open(transaction: &mut Transaction, session: &NewSession) -> Result<Option<AuditEvent>, StoreError> {
-    // Locked: who takes the device out of service at this moment comes before or after, not between.
-    let authorised = sql("SELECT id FROM device WHERE id = $1 AND epoch = $2 AND state = 'enrolled' FOR SHARE");
-    let authorised = authorised.bind(&session.device_id).bind(&session.device_epoch);
-    if transaction.optional(authorised).await?.is_none() {
-        return Ok(None);
-    }
+/// The device is looked at and not locked: a proxy may not write devices, and what happens to one a moment after the
+/// session began has to end the session anyway.
+async fn open(transaction: &mut Transaction, session: &NewSession) -> Result<(bool, Option<AuditEvent>), StoreError> {
     let now = transaction.now;
     let statement = sql("INSERT INTO session
-                             (id, device_id, device_epoch, subject, username, instance, client_address, opened_at)
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                             (id, device_id, device_epoch, subject, username, instance, client_address, opened_at,
+                              recorded)
+                         SELECT $1, device.id, device.epoch, $4, $5, $6, $7, $8, $9
+                         FROM device WHERE device.id = $2 AND device.epoch = $3 AND device.state = 'enrolled'
                          ON CONFLICT (id) DO NOTHING")
     .bind(&session.id)
     .bind(&session.device_id)
@@ -118,16 +122,23 @@ async fn open(transaction: &mut Transaction, session: &NewSession) -> Result<Opt
     .bind(&session.username)
     .bind(&session.instance)
     .bind(&session.client_address)
-    .bind(&now);
-    let is_new = transaction.execute(statement).await? == 1;
-    Ok(is_new.then(|| AuditEvent {
+    .bind(&now)
+    .bind(&session.recorded);
+    if transaction.execute(statement).await? == 0 {
+        // It is there when this is done over, because the first committer left.
+        let statement = sql("SELECT id FROM session WHERE id = $1").bind(&session.id);
+        return Ok((transaction.optional(statement).await?.is_some(), None));
+    }
+    let event = AuditEvent {
         actor: person(session),
         action: "session.opened",
         device_id: Some(session.device_id.clone()),
         detail: serde_json::json!({
             "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
+            "recorded": session.recorded,
         }),
-    }))
+    };
+    Ok((true, Some(event)))
 }
 
 async fn close(
@@ -137,15 +148,17 @@ async fn close(
 ) -> Result<Option<AuditEvent>, StoreError> {
     let now = transaction.now;
     let statement = sql(
-        "UPDATE session SET closed_at = $2, reason = $3, output_bytes = $4, input_bytes = $5
+        "UPDATE session SET closed_at = $2, reason = $3, output_bytes = $4, input_bytes = $5,
+                                            recording_hash = $6
                          WHERE id = $1 AND closed_at IS NULL
-                         RETURNING id, device_id, device_epoch, subject, username, instance, client_address",
+                         RETURNING id, device_id, device_epoch, subject, username, instance, client_address, recorded",
     )
     .bind(&id)
     .bind(&now)
     .bind_text(ending.reason)
     .bind(&ending.output_bytes)
-    .bind(&ending.input_bytes);
+    .bind(&ending.input_bytes)
+    .bind_optional(ending.recording.as_ref());
     let Some(row) = transaction.optional(statement).await? else {
         return Ok(None);
     };
@@ -156,7 +169,7 @@ async fn close(
         device_id: Some(session.device_id),
         detail: serde_json::json!({
             "session": id, "reason": ending.reason, "output_bytes": ending.output_bytes,
-            "input_bytes": ending.input_bytes,
+            "input_bytes": ending.input_bytes, "recording": ending.recording.map(|hash| hash.to_string()),
         }),
     }))
 }
@@ -173,7 +186,7 @@ async fn request_end(transaction: &mut Transaction, id: SessionId, by: &Actor) -
 
 async fn lock_open(transaction: &mut Transaction, id: SessionId) -> Result<Option<NewSession>, StoreError> {
     let statement = sql(
-        "SELECT id, device_id, device_epoch, subject, username, instance, client_address
+        "SELECT id, device_id, device_epoch, subject, username, instance, client_address, recorded
                          FROM session WHERE id = $1 AND closed_at IS NULL FOR UPDATE",
     );
     transaction
@@ -210,6 +223,7 @@ fn new_session(row: &Row) -> Result<NewSession, StoreError> {
         username: row.get("username")?,
         instance: row.get("instance")?,
         client_address: row.get("client_address")?,
+        recorded: row.get("recorded")?,
     })
 }
 
@@ -221,5 +235,6 @@ fn session_record(row: &Row) -> Result<SessionRecord, StoreError> {
         reason: row.optional("reason")?,
         output_bytes: row.get("output_bytes")?,
         input_bytes: row.get("input_bytes")?,
+        recording: row.optional("recording_hash")?,
     })
 }

@@ -11,14 +11,15 @@ use uuid::Uuid;
 
 use crate::domain::{
     CertificateState, DeviceId, DeviceState, Digest, DriftKind, GroupName, IdPattern, JobAction, JobState,
-    PlatformEventKind, SessionId, StoreError, System, Timestamp, TokenPurpose, UpdateStatus, WireguardKey,
+    PlatformEventKind, SessionId, StoreError, System, TerminalPurpose, Timestamp, TokenPurpose, UpdateStatus,
+    WireguardKey,
 };
 
 /// What locks rows.
-const LOCKS: [&str; 2] = [" FOR UPDATE", " FOR SHARE"];
+const LOCK: &str = " FOR UPDATE";
 
-/// Begins a statement. The text is whole, and the same for both databases; ` FOR UPDATE…` or ` FOR SHARE` at its end
-/// locks rows on PostgreSQL and is left out on SQLite, where a writer is alone anyway.
+/// Begins a statement. The text is whole, and the same for both databases; ` FOR UPDATE…` at its end locks rows on
+/// PostgreSQL and is left out on SQLite, where a writer is alone anyway.
 pub(super) fn sql(text: &'static str) -> Statement {
     Statement {
         text,
@@ -49,10 +50,7 @@ impl Statement {
     }
 
     pub(super) fn into_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
-        let text = LOCKS
-            .iter()
-            .find_map(|lock| self.text.split_once(lock))
-            .map_or(self.text, |(unlocked, _)| unlocked);
+        let text = self.text.split_once(LOCK).map_or(self.text, |(unlocked, _)| unlocked);
         self.values
             .into_iter()
             .fold(sqlx::query(text), |query, value| match value {
@@ -168,6 +166,7 @@ columns! {
     SessionId as String: |id| id.0.to_string(), |text| Uuid::parse_str(&text).ok().map(SessionId);
     DeviceState as String: |state| state.as_str().to_owned(), |text| Self::parse(&text);
     CertificateState as String: |state| state.as_str().to_owned(), |text| Self::parse(&text);
+    TerminalPurpose as String: |purpose| purpose.as_str().to_owned(), |text| Self::parse(&text);
     TokenPurpose as String: |purpose| purpose.as_str().to_owned(), |text| Self::parse(&text);
     System as String: |system| system.as_str().to_owned(), |text| Self::parse(&text);
     JobAction as String: |action| action.as_str().to_owned(), |text| Self::parse(&text);

@@ -25,21 +25,22 @@ async fn issue(transaction: &mut Transaction, secret: &Digest, ticket: &Ticket) 
         .execute(sql("DELETE FROM ticket WHERE expires_at <= $1").bind(&now))
         .await?;
     let statement = sql(
-        "INSERT INTO ticket (secret_hash, operator, device_id, origin, expires_at)
-                         VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO ticket (secret_hash, operator, device_id, origin, expires_at, purpose)
+                         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(secret)
     .bind(&operator)
     .bind(&ticket.device_id)
     .bind_optional(ticket.origin.as_ref())
-    .bind(&ticket.expires_at);
+    .bind(&ticket.expires_at)
+    .bind(&ticket.purpose);
     transaction.execute(statement).await.map(drop)
 }
 
 async fn redeem(transaction: &mut Transaction, secret: &Digest) -> Result<Option<Ticket>, StoreError> {
     // Of all who try at once, the row goes to one.
     let statement = sql("DELETE FROM ticket WHERE secret_hash = $1
-                         RETURNING operator, device_id, origin, expires_at");
+                         RETURNING operator, device_id, origin, expires_at, purpose");
     let row = transaction.optional(statement.bind(secret)).await?;
     let ticket = row.as_ref().map(ticket_record).transpose()?;
     Ok(ticket.filter(|ticket| transaction.now < ticket.expires_at))
@@ -47,6 +48,7 @@ async fn redeem(transaction: &mut Transaction, secret: &Digest) -> Result<Option
 
 fn ticket_record(row: &Row) -> Result<Ticket, StoreError> {
     Ok(Ticket {
+        purpose: row.get("purpose")?,
         operator: serde_json::from_value(row.get("operator")?).map_err(|_| StoreError::Corrupt {
             column: "ticket.operator",
         })?,

@@ -16,6 +16,7 @@ pub(crate) async fn every_change_has_its_record<D: TestDatabase>() {
         reason: "killed",
         output_bytes: 0,
         input_bytes: 0,
+        recording: None,
     };
     fleet.store.close_session(session.id, &ending).await.unwrap();
     fleet.quarantine("pump-7").await.unwrap();

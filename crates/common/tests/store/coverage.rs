@@ -52,8 +52,7 @@ fn written_statements() -> Vec<String> {
 fn normalise(statement: &str) -> String {
     let words: Vec<_> = statement.split_whitespace().collect();
     let line = words.join(" ");
-    let locked = [" FOR UPDATE", " FOR SHARE"];
-    let unlocked = locked.iter().find_map(|lock| line.split_once(lock));
+    let unlocked = line.split_once(" FOR UPDATE");
     unlocked.map_or(line.clone(), |(unlocked, _)| unlocked.to_owned())
 }
 

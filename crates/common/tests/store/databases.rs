@@ -153,6 +153,29 @@ mod postgres {
         }
     }
 
+    impl PostgresSchema {
+        /// Runs a script of ours as the owner of the tables.
+        pub(crate) async fn run(&self, script: &'static str) {
+            execute(&self.url, script.to_owned()).await;
+        }
+
+        /// Whether a role may not do something.
+        pub(crate) async fn is_refused_to(&self, role: &str, statement: &'static str) -> bool {
+            let mut connection = connect(&self.url_as(role)).await;
+            let outcome = sqlx::raw_sql(statement).execute(&mut connection).await;
+            let code = outcome
+                .err()
+                .and_then(|error| error.as_database_error()?.code().map(String::from));
+            connection.close().await.unwrap();
+            code.as_deref() == Some("42501") // insufficient_privilege
+        }
+
+        /// The address at which a session has only the rights of a role.
+        pub(crate) fn url_as(&self, role: &str) -> String {
+            format!("{}&options[role]={role}", self.url)
+        }
+    }
+
     #[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
     fn server_url() -> String {
         std::env::var("TEST_POSTGRES_URL")

@@ -219,6 +219,7 @@ pub(crate) fn session_on(device: &Device) -> NewSession {
         username: "ada".to_owned(),
         instance: "proxy-1".to_owned(),
         client_address: "192.0.2.7".to_owned(),
+        recorded: true,
     }
 }
 

@@ -114,6 +114,7 @@ pub(crate) async fn an_address_is_given_out_again_only_when_nothing_can_reach_it
         reason: "device_retired",
         output_bytes: 0,
         input_bytes: 0,
+        recording: None,
     };
     fleet.store.close_session(session.id, &ending).await.unwrap();
 

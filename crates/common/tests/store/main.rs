@@ -21,6 +21,8 @@ mod opening;
 mod races;
 mod readmission;
 mod renewal;
+#[cfg(feature = "postgres-tests")]
+mod role;
 mod schema;
 mod sessions;
 mod tickets;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use common::domain::{
-    AuditTrail, Clock, DeviceState, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger,
+    AuditTrail, Clock, DeviceState, Digest, NewSession, RegistryError, SessionEnding, SessionId, SessionLedger,
 };
 
 use tokio::task::JoinSet;
@@ -14,6 +14,7 @@ const EXITED: SessionEnding = SessionEnding {
     reason: "shell_exited",
     output_bytes: 1024,
     input_bytes: 7,
+    recording: Some(Digest([7; 32])),
 };
 
 pub(crate) async fn a_session_is_on_record_from_its_beginning_to_its_first_end<D: TestDatabase>() {
@@ -30,6 +31,7 @@ pub(crate) async fn a_session_is_on_record_from_its_beginning_to_its_first_end<D
         reason: "killed",
         output_bytes: 0,
         input_bytes: 0,
+        recording: None,
     };
     fleet.store.close_session(session.id, &second).await.unwrap();
 
@@ -39,6 +41,7 @@ pub(crate) async fn a_session_is_on_record_from_its_beginning_to_its_first_end<D
         (Some(fleet.clock.now()), Some("shell_exited"))
     );
     assert_eq!((closed.output_bytes, closed.input_bytes), (1024, 7));
+    assert_eq!(closed.recording, Some(Digest([7; 32])));
     let actions = fleet.actions().await;
     assert_eq!(actions[4..], ["session.opened", "session.closed"]);
     assert_eq!(fleet.store.session(SessionId::generate()).await.unwrap(), None);

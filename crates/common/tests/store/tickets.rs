@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::domain::{Clock, GroupName, Operator, Role, Ticket, TicketOffice, Timestamp};
+use common::domain::{Clock, GroupName, Operator, Role, TerminalPurpose, Ticket, TicketOffice, Timestamp};
 use tokio::task::JoinSet;
 
 use super::databases::TestDatabase;
@@ -63,8 +63,9 @@ pub(crate) async fn a_ticket_ends_with_its_time<D: TestDatabase>() {
     fleet.end().await;
 }
 
-fn ticket(now: Timestamp) -> Ticket {
+pub(crate) fn ticket(now: Timestamp) -> Ticket {
     Ticket {
+        purpose: TerminalPurpose::Join,
         operator: Operator {
             subject: "b1946ac9".to_owned(),
             username: "ada".to_owned(),

@@ -38,6 +38,7 @@ pub(crate) async fn serve(arguments: &str) {
         storage: Storage::from(store),
         verifier: verifier(&issuer, &clock),
         dialer: Arc::new(Loopback(device_port.parse().unwrap())),
+        recordings: None,
         clock,
         shutdown: shutdown.clone(),
         settings: settings(&issuer, network),
@@ -93,6 +94,8 @@ fn settings(issuer: &FakeIssuer, network: VpnNetwork) -> Settings {
             max_sessions_per_device: MANY,
             ..Limits::default()
         },
+        recording: terminal_proxy::RecordingRules::default(),
+        recording_retention: None,
         trusted_proxies: TrustedProxies::default(),
     }
 }

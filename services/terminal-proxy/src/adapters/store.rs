@@ -14,6 +14,7 @@ impl From<Store> for Storage {
             plan: Arc::clone(&store) as _,
             ledger: Arc::clone(&store) as _,
             tickets: Arc::clone(&store) as _,
+            audit: Arc::clone(&store) as _,
             probe: Arc::new(DatabaseProbe(store)),
         }
     }

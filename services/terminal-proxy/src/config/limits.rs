@@ -1,3 +1,4 @@
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::Args;
@@ -29,6 +30,13 @@ pub struct Limits {
     /// A session in which nothing is typed and nothing is shown ends after so many seconds.
     #[arg(long, env = "SESSION_IDLE_SECONDS", default_value_t = 15 * 60, global = true)]
     pub session_idle_seconds: u64,
+    /// How long a process on a device goes on without a browser, in seconds, so that its person can come back to it
+    /// after a lost network or a reloaded page; 0 ends it at once.
+    #[arg(long, env = "RESUME_SECONDS", default_value_t = 5 * 60, global = true)]
+    pub resume_seconds: u64,
+    /// How much of a session's last output is kept for whoever comes back or watches, in bytes.
+    #[arg(long, env = "RESUME_BUFFER_BYTES", default_value_t = 256 * 1024, global = true)]
+    pub resume_buffer_bytes: usize,
     /// A side that does not take what is there for it loses the session after so many seconds.
     #[arg(long, env = "WRITE_STALL_SECONDS", default_value_t = 30, global = true)]
     pub write_stall_seconds: u64,
@@ -66,6 +74,8 @@ impl Default for Limits {
             max_sessions_per_device: 8,
             session_max_seconds: 8 * 60 * 60,
             session_idle_seconds: 15 * 60,
+            resume_seconds: 5 * 60,
+            resume_buffer_bytes: 256 * 1024,
             write_stall_seconds: 30,
             silence_seconds: 45,
             connect_timeout_seconds: 5,
@@ -81,23 +91,40 @@ impl Default for Limits {
 
 impl Limits {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let positive: [(&str, u64); 13] = [
-            ("MAX_SESSIONS", self.max_sessions as u64),
-            ("MAX_SESSIONS_PER_USER", self.max_sessions_per_user as u64),
-            ("MAX_SESSIONS_PER_DEVICE", self.max_sessions_per_device as u64),
-            ("SESSION_MAX_SECONDS", self.session_max_seconds),
-            ("SESSION_IDLE_SECONDS", self.session_idle_seconds),
-            ("WRITE_STALL_SECONDS", self.write_stall_seconds),
-            ("SILENCE_SECONDS", self.silence_seconds),
-            ("CONNECT_TIMEOUT_SECONDS", self.connect_timeout_seconds),
-            ("MAX_MESSAGE_BYTES", self.max_message_bytes as u64),
-            ("MAX_FRAMES_PER_SECOND", self.max_frames_per_second.into()),
-            ("TICKET_SECONDS", self.ticket_seconds),
-            ("TOKEN_MAX_LIFETIME_SECONDS", self.token_max_lifetime_seconds),
-            ("MAX_FAILURES_PER_MINUTE", self.max_failures_per_minute.into()),
+        const DAY: u64 = 24 * 60 * 60;
+        const MANY: u64 = 1_000_000;
+        let ranges: [(&str, u64, RangeInclusive<u64>); 16] = [
+            ("MAX_SESSIONS", self.max_sessions as u64, 1..=MANY),
+            ("MAX_SESSIONS_PER_USER", self.max_sessions_per_user as u64, 1..=MANY),
+            ("MAX_SESSIONS_PER_DEVICE", self.max_sessions_per_device as u64, 1..=MANY),
+            ("SESSION_MAX_SECONDS", self.session_max_seconds, 1..=30 * DAY),
+            ("SESSION_IDLE_SECONDS", self.session_idle_seconds, 1..=30 * DAY),
+            ("RESUME_SECONDS", self.resume_seconds, 0..=DAY),
+            (
+                "RESUME_BUFFER_BYTES",
+                self.resume_buffer_bytes as u64,
+                16 * 1024..=16 * 1024 * 1024,
+            ),
+            ("WRITE_STALL_SECONDS", self.write_stall_seconds, 1..=DAY),
+            ("SILENCE_SECONDS", self.silence_seconds, 25..=DAY),
+            ("CONNECT_TIMEOUT_SECONDS", self.connect_timeout_seconds, 1..=60),
+            ("MAX_MESSAGE_BYTES", self.max_message_bytes as u64, 1..=1024 * 1024),
+            ("MAX_FRAMES_PER_SECOND", self.max_frames_per_second.into(), 1..=MANY),
+            ("TICKET_SECONDS", self.ticket_seconds, 1..=10 * 60),
+            ("TOKEN_MAX_LIFETIME_SECONDS", self.token_max_lifetime_seconds, 1..=DAY),
+            (
+                "DIRECTORY_PATIENCE_SECONDS",
+                self.directory_patience_seconds,
+                0..=60 * 60,
+            ),
+            ("MAX_FAILURES_PER_MINUTE", self.max_failures_per_minute.into(), 1..=MANY),
         ];
-        match positive.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(ConfigError::new(format!("`{name}` has to be at least 1."))),
+        match ranges.iter().find(|(_, value, range)| !range.contains(value)) {
+            Some((name, _, range)) => Err(ConfigError::new(format!(
+                "`{name}` has to be between {} and {}.",
+                range.start(),
+                range.end()
+            ))),
             None => Ok(()),
         }
     }
@@ -118,6 +145,10 @@ impl Limits {
 
     pub(crate) fn max_session(&self) -> Duration {
         Duration::from_secs(self.session_max_seconds)
+    }
+
+    pub(crate) fn resume(&self) -> Duration {
+        Duration::from_secs(self.resume_seconds)
     }
 
     pub(crate) fn directory_patience(&self) -> Duration {

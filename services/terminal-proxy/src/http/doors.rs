@@ -21,6 +21,8 @@ pub(crate) struct Doors {
     pub(crate) hosts: Option<Vec<String>>,
     /// Whether an access token may come in the query.
     pub(crate) allow_query_token: bool,
+    /// Whether sessions can be resumed.
+    pub(crate) allow_resume: bool,
 }
 
 impl Doors {

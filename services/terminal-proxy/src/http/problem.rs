@@ -15,6 +15,7 @@ use crate::ports::DialError;
 use crate::session::{BeginError, NoSeat, RenewError};
 use crate::terminals::OpenError;
 use crate::upstream::UpstreamError;
+use crate::watching::WatchError;
 
 /// When to try again while the database is away or the process is full.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -32,11 +33,14 @@ pub const PROBLEMS: &[ProblemType] = &[
     AT_CAPACITY,
     DRAINING,
     AUDIT_UNAVAILABLE,
+    RECORDING_UNAVAILABLE,
     DEVICE_ADDRESS_INVALID,
     DEVICE_UNREACHABLE,
     DEVICE_TIMEOUT,
     DEVICE_BAD_ANSWER,
     SESSION_ELSEWHERE,
+    TOO_MANY_WATCHERS,
+    NO_RECORDING,
 ];
 
 /// A shorthand that keeps one kind on three lines.
@@ -84,6 +88,11 @@ const AUDIT_UNAVAILABLE: ProblemType = kind(
     "audit-unavailable",
     "The session cannot be recorded now, and without a record there is none.",
 );
+const RECORDING_UNAVAILABLE: ProblemType = kind(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "recording-unavailable",
+    "Sessions on this device have to be recorded, and recordings cannot be written or read now.",
+);
 const DEVICE_ADDRESS_INVALID: ProblemType = kind(
     StatusCode::BAD_GATEWAY,
     "device-address-invalid",
@@ -109,6 +118,17 @@ const SESSION_ELSEWHERE: ProblemType = kind(
     StatusCode::CONFLICT,
     "session-elsewhere",
     "Another process of this service serves the session; ask it there.",
+);
+
+const TOO_MANY_WATCHERS: ProblemType = kind(
+    StatusCode::CONFLICT,
+    "too-many-watchers",
+    "The session has as many watchers as one session may have.",
+);
+const NO_RECORDING: ProblemType = kind(
+    StatusCode::NOT_FOUND,
+    "no-recording",
+    "The session was not recorded by this process, or the time of its recording is over.",
 );
 
 /// No credential at all.
@@ -137,7 +157,7 @@ pub(super) fn access_problem(error: AccessError, failures: &FailureLimiter, clie
     match error {
         AccessError::Token(error) => token_problem(error, failures, client),
         AccessError::InvalidTicket => failures.refusal(client, Problem::of(&INVALID_TICKET).with_challenge("Bearer")),
-        AccessError::NoOperator => Problem::forbidden(),
+        AccessError::NoRole => Problem::forbidden(),
         AccessError::NotFound => Problem::not_found(),
         AccessError::Store(error) => store_problem(&error),
     }
@@ -152,12 +172,16 @@ pub(super) fn open_problem(error: OpenError, failures: &FailureLimiter, client: 
         }
         OpenError::Begin(BeginError::NoSeat(error)) => no_seat_problem(error),
         OpenError::Begin(BeginError::DeviceGone) => Problem::not_found(),
-        OpenError::Begin(BeginError::NotRecorded(error)) => {
+        OpenError::Begin(BeginError::NotOnRecord(error)) => {
             error!(
                 error = error_chain(&error),
-                "A session was refused because it cannot be recorded"
+                "A session was refused because it cannot be put on record"
             );
             Problem::of(&AUDIT_UNAVAILABLE).with_retry_after(RETRY_AFTER)
+        }
+        OpenError::Begin(BeginError::NotRecorded(error)) => {
+            error!(%error, "A session was refused because its recording cannot be written");
+            Problem::of(&RECORDING_UNAVAILABLE).with_retry_after(RETRY_AFTER)
         }
         OpenError::Upstream(error) => upstream_problem(&error),
     }
@@ -170,6 +194,30 @@ pub(super) fn renew_problem(error: RenewError, failures: &FailureLimiter, client
         RenewError::Access(error) => access_problem(error, failures, client),
         RenewError::Store(error) => store_problem(&error),
     }
+}
+
+pub(super) fn watch_problem(error: WatchError, failures: &FailureLimiter, client: ClientAddress) -> Problem {
+    match error {
+        WatchError::Access(error) => access_problem(error, failures, client),
+        WatchError::Elsewhere => Problem::of(&SESSION_ELSEWHERE),
+        WatchError::Full => Problem::of(&TOO_MANY_WATCHERS),
+        WatchError::NotOnRecord(error) => {
+            error!(
+                error = error_chain(&error),
+                "A watcher was refused because it cannot be put on record"
+            );
+            Problem::of(&AUDIT_UNAVAILABLE).with_retry_after(RETRY_AFTER)
+        }
+    }
+}
+
+pub(super) fn no_recording() -> Problem {
+    Problem::of(&NO_RECORDING)
+}
+
+pub(super) fn recording_problem(error: &std::io::Error) -> Problem {
+    error!(%error, "A recording cannot be read");
+    Problem::of(&RECORDING_UNAVAILABLE).with_retry_after(RETRY_AFTER)
 }
 
 fn no_seat_problem(error: NoSeat) -> Problem {

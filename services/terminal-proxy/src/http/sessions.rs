@@ -3,16 +3,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use common::chassis::client_address::ClientAddress;
+use common::chassis::json::StrictJson;
 use common::chassis::problem::Problem;
 use common::chassis::rate_limit::FailureLimiter;
-use common::domain::{SessionId, SessionRecord, rfc3339};
+use common::domain::{SessionId, rfc3339};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::auth::Caller;
 use super::problem;
-use crate::session::Sessions;
+use crate::session::{SessionSeen, Sessions};
 use crate::terminals::Terminals;
 
 #[derive(Debug, Deserialize)]
@@ -40,10 +41,17 @@ pub(super) struct SessionView {
     reason: Option<String>,
     output_bytes: i64,
     input_bytes: i64,
+    recorded: bool,
+    /// Whether its person is there; none when it has ended or another process serves it.
+    attached: Option<bool>,
+    /// Whether its person can come back to it, and lets others type along.
+    resumable: Option<bool>,
+    shared: Option<bool>,
+    watchers: Option<usize>,
 }
 
-impl From<SessionRecord> for SessionView {
-    fn from(record: SessionRecord) -> Self {
+impl From<SessionSeen> for SessionView {
+    fn from(SessionSeen { record, presence }: SessionSeen) -> Self {
         let session = record.session;
         Self {
             id: session.id,
@@ -56,6 +64,11 @@ impl From<SessionRecord> for SessionView {
             reason: record.reason,
             output_bytes: record.output_bytes,
             input_bytes: record.input_bytes,
+            recorded: session.recorded,
+            attached: presence.map(|presence| presence.is_attached),
+            resumable: presence.map(|presence| presence.is_resumable),
+            shared: presence.map(|presence| presence.is_shared),
+            watchers: presence.map(|presence| presence.watchers),
         }
     }
 }
@@ -99,6 +112,24 @@ pub(super) async fn kill(
     Ok(StatusCode::ACCEPTED)
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sharing {
+    shared: bool,
+}
+
+/// `PATCH /sessions/{sid}`: its person lets other operators of the device type along, or not any more.
+pub(super) async fn share(
+    Caller(operator): Caller,
+    State(sessions): State<Arc<Sessions>>,
+    Path(id): Path<String>,
+    StrictJson(sharing): StrictJson<Sharing>,
+) -> Result<StatusCode, Problem> {
+    let shared = sessions.share(&operator, session_id(&id)?, sharing.shared).await;
+    shared.map_err(|error| problem::registry_problem(&error))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Renewed {
     /// Seconds until the session ends unless another fresh token comes.
@@ -114,7 +145,7 @@ pub(super) async fn renew(
     Path(id): Path<String>,
 ) -> Result<Json<Renewed>, Problem> {
     let lifetime = terminals
-        .renew(operator, session_id(&id)?)
+        .renew(operator, session_id(&id)?, &client.0.to_string())
         .await
         .map_err(|error| problem::renew_problem(error, &failures, client))?;
     Ok(Json(Renewed {
@@ -123,7 +154,7 @@ pub(super) async fn renew(
 }
 
 /// What is no id is the id of nothing.
-fn session_id(text: &str) -> Result<SessionId, Problem> {
+pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
     Uuid::try_parse(text)
         .map(SessionId)
         .map_err(|_malformed| Problem::not_found())

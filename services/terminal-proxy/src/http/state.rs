@@ -9,8 +9,10 @@ use super::doors::Doors;
 use super::ui::Page;
 use crate::access::Access;
 use crate::doctor::Doctor;
+use crate::ports::RecordingShelf;
 use crate::session::Sessions;
 use crate::terminals::Terminals;
+use crate::watching::Watching;
 
 /// Everything that handlers are made of; each takes its part as `State<Arc<…>>`.
 #[derive(Clone)]
@@ -18,6 +20,8 @@ pub(crate) struct AppState {
     pub(crate) access: Arc<Access>,
     pub(crate) terminals: Arc<Terminals>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) watching: Arc<Watching>,
+    pub(crate) recordings: Option<Arc<dyn RecordingShelf>>,
     pub(crate) doctor: Arc<Doctor>,
     pub(crate) directory: Arc<dyn DeviceDirectory>,
     pub(crate) doors: Arc<Doors>,

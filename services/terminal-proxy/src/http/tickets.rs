@@ -3,7 +3,7 @@ use axum::extract::State;
 use common::chassis::client_address::ClientAddress;
 use common::chassis::json::StrictJson;
 use common::chassis::problem::Problem;
-use common::domain::{DeviceId, SessionId, rfc3339};
+use common::domain::{DeviceId, SessionId, TerminalPurpose, rfc3339};
 use http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::problem;
 use super::state::AppState;
+use crate::access::{IssuedTicket, Visit};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,16 +39,25 @@ pub(super) async fn issue(
 ) -> Result<(StatusCode, Json<TicketResponse>), Problem> {
     let origin = state.doors.origin(&headers)?;
     let device_id = DeviceId::parse(&request.device_id).map_err(|_invalid| Problem::invalid_device_id())?;
-    let issued = state.access.issue_ticket(operator, &device_id, origin.as_deref()).await;
+    let client_text = client.0.to_string();
+    let visit = Visit {
+        device_id: &device_id,
+        purpose: TerminalPurpose::Open,
+        origin: origin.as_deref(),
+        client: &client_text,
+    };
+    let issued = state.access.issue_ticket(operator, &visit, SessionId::generate()).await;
     let issued = issued.map_err(|error| problem::access_problem(error, &state.failures, client))?;
-    let ticket = issued.secret.expose_secret().to_owned();
-    Ok((
-        StatusCode::CREATED,
-        Json(TicketResponse {
-            ticket,
+    Ok((StatusCode::CREATED, Json(issued.into())))
+}
+
+impl From<IssuedTicket> for TicketResponse {
+    fn from(issued: IssuedTicket) -> Self {
+        Self {
+            ticket: issued.secret.expose_secret().to_owned(),
             expires_at: rfc3339(issued.expires_at),
             session_id: issued.session_id,
             session_expires_in: issued.session_lifetime.as_secs(),
-        }),
-    ))
+        }
+    }
 }

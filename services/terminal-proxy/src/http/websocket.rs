@@ -17,6 +17,9 @@ use crate::websocket_key::accept_value;
 /// The sub-protocol of ttyd.
 const TTY: &str = "tty";
 
+/// The sub-protocol of ttyd with numbered output, so that a session can be resumed (`docs/terminal-protocol.md`).
+const TTY_RESUME: &str = "tty.resume.v1";
+
 /// A sub-protocol that is none: the one place where a browser can put a token beside the address.
 const BEARER_PREFIX: &str = "bearer.";
 
@@ -28,6 +31,7 @@ const SESSION_ID: HeaderName = HeaderName::from_static("session-id");
 pub(super) struct Handshake {
     accept: HeaderValue,
     offers_tty: bool,
+    offers_resume: bool,
 }
 
 impl Handshake {
@@ -47,7 +51,21 @@ impl Handshake {
         Ok(Self {
             accept,
             offers_tty: protocols(headers).any(|protocol| protocol == TTY),
+            offers_resume: protocols(headers).any(|protocol| protocol == TTY_RESUME),
         })
+    }
+
+    /// Whether the client counts output and wants to be able to come back.
+    pub(super) fn offers_resume(&self) -> bool {
+        self.offers_resume
+    }
+
+    /// Does without what the service does not do.
+    pub(super) fn without_resume(self) -> Self {
+        Self {
+            offers_resume: false,
+            ..self
+        }
     }
 
     /// Answers 101. A sub-protocol is named only when it was offered, or the browser refuses the answer; a
@@ -61,7 +79,9 @@ impl Handshake {
         headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept);
         let session_id = HeaderValue::from_str(&session_id.to_string()).expect("a UUID is ASCII");
         headers.insert(SESSION_ID, session_id);
-        if self.offers_tty {
+        if self.offers_resume {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(TTY_RESUME));
+        } else if self.offers_tty {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(TTY));
         }
         response

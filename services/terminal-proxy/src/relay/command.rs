@@ -7,9 +7,9 @@ const SIZES: std::ops::RangeInclusive<i64> = 1..=1000;
 
 /// The size of a terminal, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) columns: i64,
-    pub(super) rows: i64,
+pub(crate) struct Size {
+    pub(crate) columns: i64,
+    pub(crate) rows: i64,
 }
 
 impl Default for Size {
@@ -49,7 +49,7 @@ impl Size {
 
 /// A browser's message, understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// The first message, with sizes when they can be read.
     Hello(Option<Size>),
     /// Keystrokes or a paste: the message passes as it is.
@@ -59,20 +59,29 @@ pub(super) enum Command {
     /// PAUSE or RESUME. PAUSE does nothing in ttyd 1.7.7, and RESUME loses output that is on its way: the
     /// relay does not read from the device while the browser does not keep up, and needs neither.
     FlowControl,
+    /// Output up to this number has been seen; only where output is numbered (`tty.resume.v1`).
+    Acknowledged(u64),
     /// Nothing that ttyd knows.
     Unknown,
 }
 
 impl Command {
-    pub(super) fn parse(message: &[u8]) -> Self {
+    pub(crate) fn parse(message: &[u8]) -> Self {
         match message {
             [b'0', ..] => Self::Input,
             [b'1', json @ ..] => Self::Resize(Size::parse(json)),
             [b'2' | b'3', ..] => Self::FlowControl,
+            [b'4', digits @ ..] => parse_number(digits).map_or(Self::Unknown, Self::Acknowledged),
             [b'{', ..] => Self::Hello(Size::parse(message)),
             _ => Self::Unknown,
         }
     }
+}
+
+/// At most 20 digits, and nothing else.
+fn parse_number(digits: &[u8]) -> Option<u64> {
+    let is_number = digits.len() <= 20 && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -104,6 +113,18 @@ mod tests {
             assert_eq!(Command::parse(&[first, b'x']) != Command::Unknown, known, "{first}");
         }
         assert_eq!(Command::parse(b""), Command::Unknown);
+    }
+
+    #[test]
+    fn an_acknowledgement_is_a_plain_number() {
+        assert_eq!(Command::parse(b"40"), Command::Acknowledged(0));
+        assert_eq!(
+            Command::parse(b"418446744073709551615"),
+            Command::Acknowledged(u64::MAX)
+        );
+        for message in ["4", "4+1", "4-1", "4 1", "41x", "418446744073709551616"] {
+            assert_eq!(Command::parse(message.as_bytes()), Command::Unknown, "{message}");
+        }
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
 
-use super::command::Command;
-use super::frame::{Opcode, Violation, append_close, append_frame};
+use super::command::{Command, Size};
+use super::frame::{Opcode, Violation, append_frame};
 use super::mask::fresh_mask;
 use super::messages::{MessageLimits, MessageReader, Received};
 use super::output::Output;
@@ -15,6 +16,27 @@ use super::scratch::with_scratch;
 
 /// How much is read at once. A few short messages; a paste takes several reads.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Who hears what a person does, besides the device.
+pub(crate) trait Witness: Send + Sync {
+    /// Keys went to the device.
+    fn typed(&self, keys: &[u8]);
+
+    /// The terminal has this size from now on.
+    fn resized(&self, size: Size);
+
+    /// Output up to this number has been seen; returns whether anybody counts it.
+    fn acknowledged(&self, number: u64) -> bool;
+}
+
+/// What else belongs to a session's input.
+pub(crate) struct Company<'session> {
+    pub(crate) witness: &'session dyn Witness,
+    /// Keys of the people who type along.
+    pub(crate) guests: &'session mut mpsc::Receiver<Vec<u8>>,
+    /// For a session that goes on: frames that are still on their way to the device. Its process runs.
+    pub(crate) unsent: Option<Vec<u8>>,
+}
 
 /// Why nothing more comes from this direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +63,10 @@ pub(super) struct InputNews {
 }
 
 /// The state of this direction.
-#[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct Input<'session> {
     reader: MessageReader,
+    witness: &'session dyn Witness,
+    guests: &'session mut mpsc::Receiver<Vec<u8>>,
     started: bool,
     /// Whole frames for the device.
     waiting: Vec<u8>,
@@ -55,12 +78,14 @@ pub(super) struct Input {
     pub(super) dropped_messages: u64,
 }
 
-impl Input {
-    pub(super) fn new(limits: MessageLimits, max_frames_per_tick: u32) -> Self {
+impl<'session> Input<'session> {
+    pub(super) fn new(limits: MessageLimits, max_frames_per_tick: u32, company: Company<'session>) -> Self {
         Self {
             reader: MessageReader::new(limits),
-            started: false,
-            waiting: Vec::new(),
+            witness: company.witness,
+            guests: company.guests,
+            started: company.unsent.is_some(),
+            waiting: company.unsent.unwrap_or_default(),
             written: 0,
             needs_flush: false,
             max_frames_per_tick,
@@ -90,9 +115,11 @@ impl Input {
         append_frame(&mut self.waiting, opcode, Some(fresh_mask()), &[]);
     }
 
-    /// Says Close to the device.
-    pub(super) fn close(&mut self) {
-        append_close(&mut self.waiting, Some(fresh_mask()), 1000, "");
+    /// Gives up the frames that the device has not taken; the first may have begun.
+    pub(super) fn take_unsent(&mut self) -> Vec<u8> {
+        let mut unsent = std::mem::take(&mut self.waiting);
+        unsent.drain(..std::mem::take(&mut self.written));
+        unsent
     }
 
     /// Passes on what may pass, until one side would block. `output` answers the browser's Pings.
@@ -110,6 +137,12 @@ impl Input {
         loop {
             if ready!(self.poll_write(cx, device)).is_err() {
                 return Poll::Ready(InputEnd::DeviceLost);
+            }
+            if self.started
+                && let Poll::Ready(Some(keys)) = self.guests.poll_recv(cx)
+            {
+                self.outlet().pass(Command::Input, &keys);
+                continue;
             }
             if self.is_throttled() {
                 return Poll::Pending; // the tick polls again
@@ -159,54 +192,85 @@ impl Input {
         Poll::Ready(Ok(()))
     }
 
+    fn outlet(&mut self) -> Outlet<'_> {
+        Outlet {
+            waiting: &mut self.waiting,
+            started: &mut self.started,
+            witness: self.witness,
+        }
+    }
+
     fn accept(&mut self, mut bytes: &[u8], output: &mut Output) -> Option<InputEnd> {
         loop {
-            match self.reader.next(&mut bytes) {
+            // The message is lent by the reader, which is whole again before anything else is done with it.
+            let received = match self.reader.next(&mut bytes) {
                 Ok(None) => return None,
-                Ok(Some(Received::Message(message))) => {
+                Ok(Some(received)) => received,
+                Err(violation) => return Some(InputEnd::BrowserBroke(violation)),
+            };
+            match received {
+                Received::Message(message) => {
                     self.news.data = true;
-                    let command = Command::parse(message);
-                    match forward(&mut self.waiting, &mut self.started, command, message) {
-                        Forwarded::Yes => {}
-                        Forwarded::No => self.dropped_messages += 1,
+                    let mut outlet = Outlet {
+                        waiting: &mut self.waiting,
+                        started: &mut self.started,
+                        witness: self.witness,
+                    };
+                    if !outlet.pass(Command::parse(message), message) {
+                        self.dropped_messages += 1;
                     }
                 }
-                Ok(Some(Received::Ping(payload))) => {
+                Received::Ping(payload) => {
                     output.inject(|frames| append_frame(frames, Opcode::Pong, None, &[payload]));
                 }
-                Ok(Some(Received::Pong)) => {}
-                Ok(Some(Received::Close(code))) => return Some(InputEnd::BrowserClosed(code)),
-                Err(violation) => return Some(InputEnd::BrowserBroke(violation)),
+                Received::Pong => {}
+                Received::Close(code) => return Some(InputEnd::BrowserClosed(code)),
             }
         }
     }
 }
 
-enum Forwarded {
-    Yes,
-    No,
+/// Where messages for the device go.
+struct Outlet<'input> {
+    waiting: &'input mut Vec<u8>,
+    started: &'input mut bool,
+    witness: &'input dyn Witness,
 }
 
-/// Appends what the device may hear of a message. The process starts with the first message, whatever it
-/// is: ttyd drops a connection whose first message is input.
-fn forward(to: &mut Vec<u8>, started: &mut bool, command: Command, message: &[u8]) -> Forwarded {
-    let mut send = |payload: &[u8]| append_frame(to, Opcode::Binary, Some(fresh_mask()), &[payload]);
-    if !*started {
-        *started = true;
-        let size = match command {
-            Command::Hello(size) | Command::Resize(size) => size,
-            Command::Input | Command::FlowControl | Command::Unknown => None,
-        };
-        send(size.unwrap_or_default().to_hello().as_bytes());
-        if let Command::Hello(_) | Command::Resize(_) = command {
-            return Forwarded::Yes;
+impl Outlet<'_> {
+    /// Appends what the device may hear of a message; returns whether it was understood. The process starts with
+    /// the first message, whatever it is: ttyd drops a connection whose first message is input.
+    fn pass(&mut self, command: Command, message: &[u8]) -> bool {
+        if !*self.started {
+            *self.started = true;
+            let size = match command {
+                Command::Hello(size) | Command::Resize(size) => size,
+                Command::Input | Command::FlowControl | Command::Acknowledged(_) | Command::Unknown => None,
+            };
+            self.witness.resized(size.unwrap_or_default());
+            self.send(size.unwrap_or_default().to_hello().as_bytes());
+            if let Command::Hello(_) | Command::Resize(_) = command {
+                return true;
+            }
         }
+        match command {
+            Command::Input => {
+                self.witness.typed(message.get(1..).unwrap_or_default());
+                self.send(message);
+            }
+            // The hello of a page that comes back tells its size.
+            Command::Resize(Some(size)) | Command::Hello(Some(size)) => {
+                self.witness.resized(size);
+                self.send(size.to_resize().as_bytes());
+            }
+            Command::FlowControl => {}
+            Command::Acknowledged(number) => return self.witness.acknowledged(number),
+            Command::Hello(None) | Command::Resize(None) | Command::Unknown => return false,
+        }
+        true
     }
-    match command {
-        Command::Input => send(message),
-        Command::Resize(Some(size)) => send(size.to_resize().as_bytes()),
-        Command::FlowControl => {}
-        Command::Hello(_) | Command::Resize(None) | Command::Unknown => return Forwarded::No,
+
+    fn send(&mut self, payload: &[u8]) {
+        append_frame(self.waiting, Opcode::Binary, Some(fresh_mask()), &[payload]);
     }
-    Forwarded::Yes
 }

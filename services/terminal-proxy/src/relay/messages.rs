@@ -10,7 +10,7 @@ const KEPT_MESSAGE_BYTES: usize = 256;
 
 /// What a browser sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Received<'reader> {
+pub(crate) enum Received<'reader> {
     /// A whole message.
     Message(&'reader [u8]),
     /// Wants to hear the same bytes back.
@@ -23,16 +23,16 @@ pub(super) enum Received<'reader> {
 
 /// The caps.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct MessageLimits {
+pub(crate) struct MessageLimits {
     /// Longest message, all its fragments together.
-    pub(super) max_message_bytes: usize,
+    pub(crate) max_message_bytes: usize,
     /// Most fragments of a message.
-    pub(super) max_fragments: u32,
+    pub(crate) max_fragments: u32,
 }
 
 /// A stream of frames on its way to messages.
 #[derive(Debug)]
-pub(super) struct MessageReader {
+pub(crate) struct MessageReader {
     limits: MessageLimits,
     head: [u8; MAX_HEADER_BYTES],
     head_bytes: usize,
@@ -43,7 +43,7 @@ pub(super) struct MessageReader {
     fragments: u32,
     control: [u8; MAX_CONTROL_BYTES],
     /// Frames seen since somebody last reset it.
-    pub(super) frames: u32,
+    pub(crate) frames: u32,
 }
 
 /// A frame whose payload is on its way.
@@ -56,7 +56,7 @@ struct Frame {
 }
 
 impl MessageReader {
-    pub(super) fn new(limits: MessageLimits) -> Self {
+    pub(crate) fn new(limits: MessageLimits) -> Self {
         Self {
             limits,
             head: [0; MAX_HEADER_BYTES],
@@ -72,7 +72,7 @@ impl MessageReader {
     }
 
     /// Takes bytes from the front of `input` until something is complete; none when `input` is used up.
-    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Received<'_>>, Violation> {
+    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Received<'_>>, Violation> {
         loop {
             let frame = match self.frame {
                 Some(frame) => frame,

@@ -21,7 +21,7 @@ const SLOW_BROWSER_READ_BYTES: usize = 16 * 1024;
 
 /// Why nothing more comes from this direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OutputEnd {
+pub(crate) enum OutputEnd {
     /// The device closed its side between two frames: ttyd's way to say that the process ended.
     DeviceEnded,
     /// The device said Close.
@@ -53,8 +53,6 @@ pub(super) struct Output {
     follower: FrameFollower,
     held: [u8; MAX_HELD_BYTES],
     held_bytes: usize,
-    /// What came from the device together with its handshake.
-    early: Vec<u8>,
     /// Passable, and not taken by the browser yet.
     waiting: Vec<u8>,
     written: usize,
@@ -70,12 +68,11 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(max_frame_bytes: u64, early: Vec<u8>) -> Self {
+    pub(super) fn new(max_frame_bytes: u64) -> Self {
         Self {
             follower: FrameFollower::new(max_frame_bytes),
             held: [0; MAX_HELD_BYTES],
             held_bytes: 0,
-            early,
             waiting: Vec::new(),
             written: 0,
             blocked: false,
@@ -146,11 +143,6 @@ impl Output {
         D: AsyncRead + Unpin,
         B: AsyncWrite + Unpin,
     {
-        if !self.early.is_empty() {
-            let early = std::mem::take(&mut self.early);
-            self.pass(cx, &early, browser);
-            return Poll::Ready(early.len());
-        }
         with_scratch(|scratch| {
             let (held, room) = scratch.split_at_mut(self.held_bytes);
             held.copy_from_slice(self.held.get(..self.held_bytes).unwrap_or_default());

@@ -13,7 +13,7 @@ use crate::session::Ending;
 pub(super) const TICK: Duration = Duration::from_millis(2500);
 
 /// Every so many ticks the device is asked for a sign of life.
-const DEVICE_PING_TICKS: u32 = 6;
+pub(super) const DEVICE_PING_TICKS: u32 = 6;
 
 /// Every so many ticks the browser is asked for a sign of life.
 const BROWSER_PING_TICKS: u32 = 8;
@@ -63,7 +63,7 @@ impl Pulse {
     }
 
     /// Looks at what happened since the last tick; returns why the session has to end, if it has to.
-    pub(super) fn beat(&mut self, input: &mut Input, output: &mut Output) -> Option<Ending> {
+    pub(super) fn beat(&mut self, input: &mut Input<'_>, output: &mut Output) -> Option<Ending> {
         let typed = std::mem::take(&mut input.news);
         let shown = std::mem::take(&mut output.news);
         let input_rests = input.is_blocked() || input.is_throttled();
@@ -81,7 +81,7 @@ impl Pulse {
         self.verdict()
     }
 
-    fn ask_for_life(&mut self, input: &mut Input, output: &mut Output) {
+    fn ask_for_life(&mut self, input: &mut Input<'_>, output: &mut Output) {
         self.ticks = self.ticks.wrapping_add(1);
         if !input.is_blocked() {
             input.send_control(Opcode::Pong);
@@ -97,8 +97,10 @@ impl Pulse {
     fn verdict(&self) -> Option<Ending> {
         if self.throttled > MAX_THROTTLED_TICKS {
             Some(Ending::BrowserBroke(Violation::TooMany))
-        } else if self.browser_stalled >= self.stall_limit || self.device_stalled >= self.stall_limit {
-            Some(Ending::Stalled)
+        } else if self.browser_stalled >= self.stall_limit {
+            Some(Ending::BrowserStalled)
+        } else if self.device_stalled >= self.stall_limit {
+            Some(Ending::DeviceStalled)
         } else if self.browser_silent >= self.silence_limit {
             Some(Ending::BrowserLost)
         } else if self.device_silent >= self.silence_limit {
@@ -115,7 +117,7 @@ fn count(counter: &mut u32, goes_on: bool) {
     *counter = if goes_on { counter.saturating_add(1) } else { 0 };
 }
 
-fn ticks(duration: Duration) -> u32 {
+pub(super) fn ticks(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis().div_ceil(TICK.as_millis()))
         .unwrap_or(u32::MAX)
         .max(1)

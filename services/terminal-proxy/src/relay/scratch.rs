@@ -10,6 +10,6 @@ thread_local! {
 }
 
 /// Lends the thread's buffer for the time of one poll. What is in it is left over from any session.
-pub(super) fn with_scratch<R>(use_it: impl FnOnce(&mut [u8]) -> R) -> R {
+pub(crate) fn with_scratch<R>(use_it: impl FnOnce(&mut [u8]) -> R) -> R {
     SCRATCH.with_borrow_mut(|scratch| use_it(scratch))
 }

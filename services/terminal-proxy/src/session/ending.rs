@@ -27,8 +27,14 @@ pub(crate) enum Ending {
     DeviceRetired,
     /// Nothing was typed or shown for too long.
     Idle,
-    /// One side did not take what was there for it.
-    Stalled,
+    /// The browser did not take what was there for it.
+    BrowserStalled,
+    /// The device did not take what was there for it.
+    DeviceStalled,
+    /// The person went on elsewhere: in another tab, on another machine, or after the network came back.
+    Continued,
+    /// It has to be recorded and cannot be.
+    NotRecorded,
     /// It reached its longest duration.
     TooLong,
     /// The proxy stops.
@@ -38,6 +44,30 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// Whether only the browser is gone, so that the person may come back to the process. A page that closes its
+    /// terminal for good says 1000; one that is reloaded or left says 1001.
+    pub(crate) fn is_of_browser_alone(self) -> bool {
+        match self {
+            Self::BrowserLost | Self::BrowserStalled | Self::BrowserLeft(Some(1001)) | Self::Continued => true,
+            Self::ShellExited
+            | Self::BrowserLeft(_)
+            | Self::BrowserBroke(_)
+            | Self::DeviceBroke(_)
+            | Self::DeviceRefused
+            | Self::DeviceLost
+            | Self::TokenExpired
+            | Self::Killed
+            | Self::AccessLost
+            | Self::DeviceRetired
+            | Self::Idle
+            | Self::DeviceStalled
+            | Self::NotRecorded
+            | Self::TooLong
+            | Self::Draining
+            | Self::DirectoryLost => false,
+        }
+    }
+
     /// What the browser is told: a close code and a word. None when there is nobody to tell.
     pub(crate) fn close(self) -> Option<(u16, &'static str)> {
         match self {
@@ -55,7 +85,9 @@ impl Ending {
             Self::AccessLost => Some((4403, "access-lost")),
             Self::DeviceRetired => Some((4404, "device-decommissioned")),
             Self::Idle => Some((4408, "idle")),
-            Self::Stalled => Some((4408, "stalled")),
+            Self::BrowserStalled | Self::DeviceStalled => Some((4408, "stalled")),
+            Self::Continued => Some((4409, "continued-elsewhere")),
+            Self::NotRecorded => Some((1011, "recording-failed")),
             Self::TooLong => Some((4408, "session-too-long")),
         }
     }
@@ -75,7 +107,10 @@ impl Ending {
             Self::AccessLost => "access_lost",
             Self::DeviceRetired => "device_retired",
             Self::Idle => "idle",
-            Self::Stalled => "stalled",
+            Self::BrowserStalled => "browser_stalled",
+            Self::DeviceStalled => "device_stalled",
+            Self::Continued => "continued",
+            Self::NotRecorded => "recording_failed",
             Self::TooLong => "too_long",
             Self::Draining => "draining",
             Self::DirectoryLost => "directory_lost",

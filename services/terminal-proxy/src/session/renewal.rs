@@ -33,13 +33,9 @@ impl Sessions {
         if let Some(device_id) = device_id {
             return Ok(device_id);
         }
-        let record = self.ledger.session(id).await?;
-        let is_elsewhere = record.is_some_and(|record| {
-            let session = record.session;
-            let is_open = record.closed_at.is_none();
-            is_open && session.subject == person.subject && session.instance != self.rules.instance
-        });
-        Err(if is_elsewhere {
+        let record = self.ports.ledger.session(id).await?;
+        let is_own = record.is_some_and(|record| record.session.subject == person.subject);
+        Err(if is_own && self.is_elsewhere(id).await? {
             RenewError::Elsewhere
         } else {
             RenewError::Unknown
@@ -67,8 +63,8 @@ impl Sessions {
     }
 
     /// When a person's token ends, by the clock that sessions wait by.
-    pub(super) fn token_end(&self, operator: &Operator) -> Instant {
-        let left = operator.expires_at - self.clock.now();
+    pub(crate) fn token_end(&self, operator: &Operator) -> Instant {
+        let left = operator.expires_at - self.ports.clock.now();
         Instant::now() + left.try_into().unwrap_or_default()
     }
 }

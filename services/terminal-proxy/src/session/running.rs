@@ -1,14 +1,19 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::chassis::problem::error_chain;
-use common::domain::{NewSession, SessionEnding, SessionId};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{error, info};
+use common::domain::{Digest, NewSession, SessionEnding, SessionId};
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
 
-use super::{Ending, Seat};
-use crate::relay::{Ends, Relayed, relay};
+use super::attending::Attendance;
+use super::live::Browser;
+use super::stops::Stops;
+use super::{BeginError, Ending, Seat};
+use crate::ports::RecordingShelf;
+use crate::recording::{self, CastHead, Recorder, RecordingPolicy};
+use crate::relay::Relayed;
+use crate::tap::TappedDevice;
 use crate::upstream::DeviceConnection;
 
 /// Waits between two tries to record an end.
@@ -20,9 +25,10 @@ const RECORD_RETRIES: [Duration; 3] = [
 
 /// A session that was authorised, has a seat, and is on record.
 pub(crate) struct Session {
-    seat: Seat,
-    record: NewSession,
+    pub(super) seat: Seat,
+    pub(super) record: NewSession,
     begun: Instant,
+    pub(super) recording: Option<(Recorder, RecordingPolicy)>,
 }
 
 impl Session {
@@ -31,7 +37,45 @@ impl Session {
             seat,
             record,
             begun: Instant::now(),
+            recording: None,
         }
+    }
+
+    /// Begins the recording; a session that demands one ends here when there is none.
+    pub(super) async fn with_recording(mut self, policy: RecordingPolicy) -> Result<Self, BeginError> {
+        let sessions = Arc::clone(&self.seat.sessions);
+        let begun = match &sessions.ports.recordings {
+            Some(recordings) => self.begin_recording(recordings.as_ref()).await,
+            None => Err(std::io::Error::other("there is no place for recordings")),
+        };
+        match begun {
+            Ok(recorder) => self.recording = Some((recorder, policy)),
+            Err(failure) if policy == RecordingPolicy::Required => {
+                self.fail(Ending::NotRecorded.reason()).await;
+                return Err(BeginError::NotRecorded(failure));
+            }
+            Err(failure) => {
+                warn!(session.id = %self.record.id, error = %failure, "A session is not recorded");
+            }
+        }
+        Ok(self)
+    }
+
+    async fn begin_recording(&self, recordings: &dyn RecordingShelf) -> std::io::Result<Recorder> {
+        let sink = recordings.begin(self.record.id).await?;
+        let sessions = &self.seat.sessions;
+        let rules = &sessions.rules.recording;
+        let recorder = Recorder::new(rules.with_input);
+        let head = CastHead {
+            session_id: self.record.id,
+            device_id: self.record.device_id.to_string(),
+            username: self.record.username.clone(),
+            began_at: sessions.ports.clock.now().unix_timestamp(),
+        };
+        let (writer, max_bytes) = (recorder.clone(), rules.max_bytes);
+        let write = async move { recording::write(&writer, head, sink, max_bytes).await };
+        drop(sessions.ports.shutdown.spawn(write));
+        Ok(recorder)
     }
 
     pub(crate) fn id(&self) -> SessionId {
@@ -45,51 +89,49 @@ impl Session {
             reason,
             output_bytes: 0,
             input_bytes: 0,
+            recording: self.finish_recording().await,
         };
         self.record_end(&ending).await;
     }
 
-    /// Relays until the end, and records it.
-    pub(crate) async fn run<B>(mut self, browser: B, device: DeviceConnection)
-    where
-        B: AsyncRead + AsyncWrite + Unpin,
-    {
+    /// Relays until the end, and records it. With numbered output (`tty.resume.v1`) the end of the browser is not
+    /// the end of the session.
+    pub(crate) async fn run(mut self, browser: Browser, is_numbered: bool, device: DeviceConnection) {
         info!(
             session.id = %self.record.id, device.id = %self.record.device_id, user.name = %self.record.username,
             "Opened session {} on `{}`", self.record.id, self.record.device_id,
         );
         let limits = self.seat.sessions.rules.limits.relay();
-        let ends = Ends {
-            browser,
-            device: device.stream,
-            early: device.early,
-        };
-        let stop = self.reason_to_stop();
-        let relayed = relay(ends, &limits, stop).await;
+        let recorder = self.recording.as_ref().map(|(recorder, _)| recorder.clone());
+        let log = Arc::clone(&self.seat.log);
+        let mut device = TappedDevice::new(device, log, recorder, limits.max_device_frame_bytes);
+        let stops = self.stops();
+        let attendance = Attendance::new(&mut self, &mut device, stops, is_numbered);
+        let relayed = attendance.run(browser).await;
+        drop(device);
         self.finish(&relayed).await;
     }
 
-    /// Waits for whatever ends this session from outside.
-    fn reason_to_stop(&mut self) -> impl Future<Output = Ending> + use<> {
-        let sessions = &self.seat.sessions;
-        let drain = sessions.rules.drain.clone();
-        let token_ended = end_of_token(self.seat.token_ends.clone());
-        let longest = self.begun + sessions.rules.limits.max_session();
-        let stopped = self.seat.stopped.take();
-        async move {
-            let told = async {
-                match stopped {
-                    Some(stopped) => stopped.await.unwrap_or(Ending::Killed),
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                ending = told => ending,
-                () = token_ended => Ending::TokenExpired,
-                () = sleep_until(longest) => Ending::TooLong,
-                () = drain.cancelled() => Ending::Draining,
-            }
+    fn stops(&mut self) -> Stops {
+        let rules = &self.seat.sessions.rules;
+        let demanded = self
+            .recording
+            .as_ref()
+            .filter(|(_, policy)| *policy == RecordingPolicy::Required)
+            .map(|(recorder, _)| recorder.clone());
+        let ears = self.seat.ears.take().expect("a session runs once");
+        Stops::new(
+            ears,
+            self.begun + rules.limits.max_session(),
+            rules.drain.clone(),
+            demanded,
+        )
+    }
+
+    async fn finish_recording(&self) -> Option<Digest> {
+        match &self.recording {
+            Some((recorder, _)) => recorder.finish().await,
+            None => None,
         }
     }
 
@@ -107,6 +149,7 @@ impl Session {
             reason,
             output_bytes: bytes(relayed.output_bytes),
             input_bytes: bytes(relayed.input_bytes),
+            recording: self.finish_recording().await,
         };
         self.record_end(&ending).await;
     }
@@ -122,19 +165,6 @@ impl Session {
         }
         if let Err(failure) = sessions.close(self.record.id, ending).await {
             error!(session.id = %self.record.id, error = error_chain(&failure), "The end of a session is not on record yet");
-        }
-    }
-}
-
-/// Waits until the token has ended and no fresh one came.
-async fn end_of_token(mut token_ends: watch::Receiver<Instant>) {
-    loop {
-        let ends = *token_ends.borrow_and_update();
-        tokio::select! {
-            () = sleep_until(ends) => return,
-            renewed = token_ends.changed() => if renewed.is_err() {
-                return sleep_until(ends).await; // the seat is given back: nobody can renew any more
-            }
         }
     }
 }

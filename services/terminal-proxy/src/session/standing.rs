@@ -9,7 +9,8 @@ use common::domain::{DeviceState, SessionEnding, SessionId, SessionStanding, Sto
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
-use super::{Ending, Live, Sessions};
+use super::live::Live;
+use super::{Ending, Sessions};
 
 /// A decommissioned device loses its sessions within 5 s; this leaves room for a slow answer.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -20,6 +21,7 @@ const ABANDONED: SessionEnding = SessionEnding {
     reason: "abandoned",
     output_bytes: 0,
     input_bytes: 0,
+    recording: None,
 };
 
 impl Sessions {
@@ -38,7 +40,7 @@ impl Sessions {
     /// Looks once.
     async fn look(&self) {
         let expected = self.recorded_ids();
-        let answer = tokio::time::timeout(PERIOD, self.ledger.standings(&self.rules.instance)).await;
+        let answer = tokio::time::timeout(PERIOD, self.ports.ledger.standings(&self.rules.instance)).await;
         match answer {
             Ok(Ok(standings)) => {
                 *self.directory_seen() = Instant::now();
@@ -117,6 +119,8 @@ mod tests {
     use common::domain::{GroupName, Operator, Role, Timestamp};
 
     use super::*;
+    use crate::session::live::Presence;
+    use crate::tap::OutputLog;
 
     #[test]
     fn a_session_goes_on_only_while_everything_it_was_authorised_by_stands() {
@@ -183,9 +187,14 @@ mod tests {
             operator,
             device_id,
             device_epoch: 3,
-            recorded: true,
+            is_on_record: true,
+            presence: Presence::BEGINNING,
             stop: None,
             token_ends: tokio::sync::watch::channel(Instant::now()).0,
+            returns: tokio::sync::mpsc::channel(1).0,
+            guests: tokio::sync::mpsc::channel(1).0,
+            log: Arc::new(OutputLog::new(1)),
+            watchers: Arc::default(),
         }
     }
 }

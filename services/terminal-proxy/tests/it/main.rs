@@ -1,5 +1,10 @@
 //! The service over real sockets: a real database, a real issuer, and a device that the test holds in its hands.
-#![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test stops at its first surprise"
+)]
 
 mod support;
 mod ttyd;
@@ -10,7 +15,10 @@ mod ledger;
 mod life;
 mod log;
 mod pages;
+mod recording;
 mod renewal;
+mod resume;
 mod routes;
 mod sessions;
 mod tickets;
+mod watching;

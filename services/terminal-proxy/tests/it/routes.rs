@@ -13,6 +13,17 @@ async fn nobody_gets_anything_but_the_page_and_signs_of_life() {
         ("GET /sessions/0197e4f4-0000-7000-8000-000000000000 HTTP/1.1", ""),
         ("DELETE /sessions/0197e4f4-0000-7000-8000-000000000000 HTTP/1.1", ""),
         ("POST /sessions/0197e4f4-0000-7000-8000-000000000000/token HTTP/1.1", ""),
+        ("PATCH /sessions/0197e4f4-0000-7000-8000-000000000000 HTTP/1.1", ""),
+        (
+            "GET /sessions/0197e4f4-0000-7000-8000-000000000000/watch HTTP/1.1",
+            UPGRADE,
+        ),
+        ("POST /sessions/0197e4f4-0000-7000-8000-000000000000/watch HTTP/1.1", ""),
+        ("POST /sessions/0197e4f4-0000-7000-8000-000000000000/join HTTP/1.1", ""),
+        (
+            "GET /sessions/0197e4f4-0000-7000-8000-000000000000/recording HTTP/1.1",
+            "",
+        ),
         ("GET /ui/api/devices HTTP/1.1", ""),
         ("GET /doctor/pump-1 HTTP/1.1", ""),
     ] {

@@ -9,13 +9,15 @@ use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::server;
 use common::chassis::shutdown::Shutdown;
 use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, TokenVerifier};
-use common::domain::{DeviceRegistry, ManualClock, SessionLedger, SessionRecord, Timestamp, VpnNetwork};
+use common::domain::{
+    AuditFilter, AuditTrail as _, DeviceRegistry, ManualClock, SessionLedger, SessionRecord, Timestamp, VpnNetwork,
+};
 use common::store::{Store, StoreOptions};
 use fakes::issuer::{FakeIssuer, FakeIssuerOptions};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use terminal_proxy::ports::Storage;
-use terminal_proxy::{Limits, Parts, Settings, TerminalProxy, TtydSettings};
+use terminal_proxy::ports::{RecordingShelf, Storage};
+use terminal_proxy::{Limits, Parts, RecordingRules, Settings, TerminalProxy, TtydSettings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -84,15 +86,24 @@ impl World {
 
     /// Builds the world with changed settings; two devices of the fleet `default` are in service.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::build(change, |_| {}).await
+        Self::build(change, |_| {}, None).await
+    }
+
+    /// Builds the world with a place for recordings.
+    pub(crate) async fn with_recordings(shelf: Arc<dyn RecordingShelf>, rules: RecordingRules) -> Self {
+        Self::build(|settings| settings.recording = rules, |_| {}, Some(shelf)).await
     }
 
     /// Builds the world with changed storage ports.
     pub(crate) async fn with_storage(change: impl FnOnce(&mut Storage)) -> Self {
-        Self::build(|_| {}, change).await
+        Self::build(|_| {}, change, None).await
     }
 
-    async fn build(change: impl FnOnce(&mut Settings), change_storage: impl FnOnce(&mut Storage)) -> Self {
+    async fn build(
+        change: impl FnOnce(&mut Settings),
+        change_storage: impl FnOnce(&mut Storage),
+        recordings: Option<Arc<dyn RecordingShelf>>,
+    ) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_unix_timestamp(1_790_000_000).unwrap()));
         let issuer = FakeIssuer::start_with(FakeIssuerOptions {
             clock: clock.clone(),
@@ -113,6 +124,7 @@ impl World {
             storage,
             verifier: verifier(&issuer, clock.clone()),
             dialer: device.clone(),
+            recordings,
             clock: clock.clone(),
             shutdown: shutdown.clone(),
             settings,
@@ -205,6 +217,53 @@ impl World {
         terminal
     }
 
+    /// Opens a terminal with numbered output as a person, and reads the greeting.
+    pub(crate) async fn opened_to_resume(&self, target: &str, person: &str) -> (Terminal, Value) {
+        let authorization = format!("Bearer {}", self.token(person));
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("sec-websocket-protocol", "tty.resume.v1, tty"),
+        ];
+        let mut terminal = self.open(target, &headers).await;
+        assert_eq!(terminal.protocol.as_deref(), Some("tty.resume.v1"));
+        let Message::Text(greeting) = terminal.next().await else {
+            panic!("the first message is the proxy's greeting");
+        };
+        let greeting: Value = serde_json::from_str(&greeting).unwrap();
+        terminal.say(r#"{"AuthToken":"","columns":100,"rows":30}"#).await;
+        (terminal, greeting)
+    }
+
+    /// Reads a body that comes in chunks, as a person.
+    pub(crate) async fn chunked(&self, target: &str, person: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let authorization = bearer(&self.token(person));
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: fleet.example.com\r\nConnection: close\r\n{authorization}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, mut rest) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+        let mut body = String::new();
+        while let Some((length, chunk)) = rest.split_once("\r\n") {
+            let length = usize::from_str_radix(length, 16).unwrap();
+            body.push_str(&chunk[..length]);
+            rest = chunk[length..].trim_start_matches("\r\n");
+        }
+        body
+    }
+
+    /// What is on record, newest first.
+    pub(crate) async fn actions(&self) -> Vec<String> {
+        let filter = AuditFilter {
+            limit: 100,
+            ..AuditFilter::default()
+        };
+        let records = self.store.audit(&filter).await.unwrap();
+        records.into_iter().map(|record| record.action).collect()
+    }
+
     /// The newest session.
     pub(crate) async fn session(&self) -> SessionRecord {
         self.store.sessions(None, false).await.unwrap().remove(0)
@@ -247,6 +306,19 @@ impl Terminal {
         }
     }
 
+    /// Reads so many bytes of output.
+    pub(crate) async fn output(&mut self, bytes: usize) -> String {
+        let mut output = Vec::new();
+        while output.len() < bytes {
+            match self.next().await {
+                Message::Binary(message) if message.first() == Some(&b'0') => output.extend_from_slice(&message[1..]),
+                Message::Close(close) => panic!("closed with {close:?} after {output:?}"),
+                Message::Binary(_) | Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+        String::from_utf8(output).unwrap()
+    }
+
     /// Waits for the Close; returns its code and reason.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
@@ -257,7 +329,7 @@ impl Terminal {
         }
     }
 
-    async fn next(&mut self) -> Message {
+    pub(crate) async fn next(&mut self) -> Message {
         tokio::time::timeout(Duration::from_secs(10), self.socket.next())
             .await
             .unwrap()
@@ -309,6 +381,8 @@ fn settings(issuer: &FakeIssuer) -> Settings {
             connect_timeout: Duration::from_millis(500),
         },
         limits: Limits::default(),
+        recording: RecordingRules::default(),
+        recording_retention: None,
         trusted_proxies: TrustedProxies::default(),
     }
 }

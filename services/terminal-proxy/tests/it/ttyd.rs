@@ -9,6 +9,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use terminal_proxy::ports::{DeviceDialer, DeviceStream, DialError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -35,6 +36,8 @@ pub(crate) struct TestDevice {
     address: SocketAddr,
     mood: Mutex<Mood>,
     seen: Arc<Mutex<Seen>>,
+    /// What its processes show by themselves.
+    shows: broadcast::Sender<String>,
 }
 
 /// What the device has received.
@@ -56,6 +59,7 @@ impl TestDevice {
             address: listener.local_addr().unwrap(),
             mood: Mutex::new(Mood::Good),
             seen: Arc::default(),
+            shows: broadcast::channel(1024).0,
         });
         let accepting = Arc::clone(&device);
         tokio::spawn(async move {
@@ -68,6 +72,11 @@ impl TestDevice {
 
     pub(crate) fn set_mood(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
+    }
+
+    /// Lets every process show something.
+    pub(crate) fn show(&self, output: &str) {
+        self.shows.send(format!("0{output}")).unwrap();
     }
 
     fn mood(&self) -> Mood {
@@ -104,11 +113,21 @@ impl TestDevice {
             .await
             .unwrap();
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-        while let Some(Ok(message)) = socket.next().await {
-            if let Message::Binary(bytes) = message
-                && self.answer(&mut socket, &bytes).await.is_none()
-            {
-                break;
+        let mut shows = self.shows.subscribe();
+        loop {
+            let message = tokio::select! {
+                message = socket.next() => message,
+                Ok(output) = shows.recv() => {
+                    if socket.send(Message::Binary(Bytes::from(output))).await.is_err() {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            match message {
+                Some(Ok(Message::Binary(bytes))) if self.answer(&mut socket, &bytes).await.is_none() => break,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
             }
         }
         self.seen.lock().unwrap().ended += 1;

@@ -56,6 +56,7 @@ impl Proxy {
             storage: Storage::from(store.clone()),
             verifier: verifier(&issuer, &clock)?,
             dialer: Arc::new(SocketNetwork),
+            recordings: None,
             clock,
             shutdown: shutdown.clone(),
             settings: settings(&issuer)?,
@@ -126,6 +127,8 @@ fn settings(issuer: &FakeIssuer) -> Result<Settings, Failure> {
             connect_timeout: Duration::from_secs(5),
         },
         limits: Limits::default(),
+        recording: terminal_proxy::RecordingRules::default(),
+        recording_retention: None,
         trusted_proxies: TrustedProxies::default(),
     })
 }

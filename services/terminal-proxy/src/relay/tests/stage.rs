@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::relay::frame::{Opcode, append_frame, apply_mask, read_header};
-use crate::relay::{Ends, Patience, RelayLimits, Relayed, relay};
+use crate::relay::{Company, Ends, Patience, RelayLimits, Relayed, Size, Witness, relay};
 use crate::session::Ending;
 
 const LIMITS: RelayLimits = RelayLimits {
@@ -32,15 +32,19 @@ pub(super) struct Session {
     pub(super) relay: JoinHandle<Relayed>,
 }
 
+struct Nobody;
+
+impl Witness for Nobody {
+    fn typed(&self, _: &[u8]) {}
+
+    fn resized(&self, _: Size) {}
+
+    fn acknowledged(&self, _: u64) -> bool {
+        false
+    }
+}
+
 impl Session {
-    pub(super) fn start(pipe_bytes: usize) -> Self {
-        Self::spawn(pipe_bytes, Vec::new())
-    }
-
-    pub(super) fn with_early(early: Vec<u8>) -> Self {
-        Self::spawn(4096, early)
-    }
-
     /// A session whose first message has been sent and read.
     pub(super) async fn opened() -> Self {
         let mut session = Self::start(64 * 1024);
@@ -50,22 +54,24 @@ impl Session {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test waits for its tasks itself")]
-    fn spawn(pipe_bytes: usize, early: Vec<u8>) -> Self {
+    pub(super) fn start(pipe_bytes: usize) -> Self {
         let (browser, browser_side) = duplex(pipe_bytes);
         let (device, device_side) = duplex(pipe_bytes);
         let (stop, stopped) = oneshot::channel();
         let relay = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or(Ending::Draining) };
-            relay(
-                Ends {
-                    browser: browser_side,
-                    device: device_side,
-                    early,
-                },
-                &LIMITS,
-                stopped,
-            )
-            .await
+            let (_guest, mut guests) = mpsc::channel(1);
+            let company = Company {
+                witness: &Nobody,
+                guests: &mut guests,
+                unsent: None,
+            };
+            let ends = Ends {
+                browser: browser_side,
+                device: device_side,
+                company,
+            };
+            relay(ends, &LIMITS, stopped, |_ending| false).await
         });
         Self {
             browser,
