@@ -5,7 +5,7 @@
 //! [`Device::prepare`] → [`Device::enroll`] → [`Enrolled::connect`] → [`Connected::serve`].
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,9 +17,11 @@ use tracing::Instrument as _;
 use url::Url;
 use wireguard::quick::HubEndpoint;
 
+use crate::config::Beside;
 use crate::enroll::{self, EnrollError, EnrollSettings, Enrollment};
 use crate::identity::{Identity, IdentityError};
 use crate::presence::{self, Witness};
+use crate::relay::{self, Ends};
 use crate::renew::{RenewError, Renewer};
 use crate::state::{StateDirectory, StateError};
 use crate::terminal::{self, Terminal, TerminalSettings};
@@ -199,29 +201,78 @@ impl Connected {
         presence::keep(Arc::clone(&self.tunnel), witness, stop)
     }
 
+    /// Serves as [`serve`](Self::serve), or lets a ttyd on this device do it, and opens ports of the loopback interface
+    /// that lead to the same ports of the hub.
+    pub async fn serve_with(
+        self,
+        beside: &Beside,
+        terminal: TerminalSettings,
+        shutdown: &Shutdown,
+    ) -> Result<RunningDevice, AgentError> {
+        for port in &beside.hub_ports {
+            let passing_on = relay::to_hub(Arc::clone(&self.tunnel), *port, ends(shutdown)).await?;
+            shutdown.spawn(passing_on);
+        }
+        match beside.ttyd {
+            Some(ttyd) => self.serve_ttyd(ttyd, shutdown),
+            None => self.serve(terminal, shutdown),
+        }
+    }
+
     /// Serves its terminal on port 7681 of its address until the process drains: then it takes no new
     /// session and the open ones may go on until the hard stop.
     pub fn serve(self, terminal: TerminalSettings, shutdown: &Shutdown) -> Result<RunningDevice, AgentError> {
-        let Self { enrolled, tunnel } = self;
-        let listener = tunnel.listen(terminal::PORT)?;
-        let (drain, stop) = (shutdown.token(), shutdown.hard_token().child_token());
-        let (id, address) = (enrolled.id().clone(), enrolled.address());
-        let span = tracing::info_span!("device", device.id = %id);
-        let (terminal, end) = (Terminal::new(terminal), stop.clone());
-        let task = async move {
+        let listener = self.tunnel.listen(terminal::PORT)?;
+        let (terminal, Ends { drain, stop }) = (Terminal::new(terminal), ends(shutdown));
+        let end = stop.clone();
+        let serving = async move {
             match listener {
                 AnyListener::Embedded(listener) => terminal.serve(listener, drain, end).await,
                 AnyListener::Socket(listener) => terminal.serve(listener, drain, end).await,
             }
+        };
+        Ok(self.run(serving, stop, shutdown))
+    }
+
+    fn serve_ttyd(self, ttyd: SocketAddr, shutdown: &Shutdown) -> Result<RunningDevice, AgentError> {
+        let (listener, ends) = (self.tunnel.listen(terminal::PORT)?, ends(shutdown));
+        let stop = ends.stop.clone();
+        let serving = async move {
+            match listener {
+                AnyListener::Embedded(listener) => relay::to_program(listener, ttyd, ends).await,
+                AnyListener::Socket(listener) => relay::to_program(listener, ttyd, ends).await,
+            }
+        };
+        Ok(self.run(serving, stop, shutdown))
+    }
+
+    fn run(
+        self,
+        serving: impl Future<Output = ()> + Send + 'static,
+        stop: CancellationToken,
+        shutdown: &Shutdown,
+    ) -> RunningDevice {
+        let Self { enrolled, tunnel } = self;
+        let (id, address) = (enrolled.id().clone(), enrolled.address());
+        let span = tracing::info_span!("device", device.id = %id);
+        let task = async move {
+            serving.await;
             tunnel.close().await;
             drop(enrolled.state); // no other process had the state directory until now
         };
-        Ok(RunningDevice {
+        RunningDevice {
             id,
             address,
             stop,
             task: shutdown.spawn(task.instrument(span)),
-        })
+        }
+    }
+}
+
+fn ends(shutdown: &Shutdown) -> Ends {
+    Ends {
+        drain: shutdown.token(),
+        stop: shutdown.hard_token().child_token(),
     }
 }
 

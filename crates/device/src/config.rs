@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -132,6 +133,9 @@ pub struct UpArgs {
     /// Leaves the terminal to somebody else, such as a genuine ttyd; needs an interface.
     #[arg(long, env = "IOT_DEVICE_NO_TERMINAL")]
     pub no_terminal: bool,
+    /// Other programs on the device.
+    #[command(flatten)]
+    pub beside: Beside,
     /// Header with the operator's name, which the shell finds as `TTYD_USER`; requests without it are refused.
     #[arg(long, env = "IOT_DEVICE_USER_HEADER")]
     user_header: Option<HeaderName>,
@@ -141,6 +145,18 @@ pub struct UpArgs {
     /// What a terminal runs, with its arguments; the user's login shell when it is left out.
     #[arg(last = true)]
     command: Vec<OsString>,
+}
+
+/// Programs on the device that use a tunnel that is inside the agent.
+#[derive(Debug, Args)]
+pub struct Beside {
+    /// A ttyd on this device that serves the terminals instead of the agent, for example `127.0.0.1:7681`.
+    #[arg(long, env = "IOT_DEVICE_TTYD", conflicts_with_all = ["user_header", "max_clients", "command"])]
+    pub ttyd: Option<SocketAddr>,
+    /// Ports of the hub that other programs on this device reach at the same ports of 127.0.0.1, separated by commas;
+    /// with a tunnel on an interface they reach the hub itself.
+    #[arg(long, env = "IOT_DEVICE_HUB_PORTS", value_delimiter = ',')]
+    pub hub_ports: Vec<u16>,
 }
 
 /// What a tunnel is made of.
@@ -164,6 +180,11 @@ impl UpArgs {
                 ));
             }
             TunnelChoice::Embedded => return Ok(TunnelKind::Embedded),
+            TunnelChoice::Kernel | TunnelChoice::Daemon if !self.beside.hub_ports.is_empty() => {
+                return Err(ConfigError::new(
+                    "`IOT_DEVICE_HUB_PORTS` is for an embedded tunnel: with an interface programs reach the hub itself.",
+                ));
+            }
             TunnelChoice::Kernel => None,
             TunnelChoice::Daemon => Some(self.daemon.clone()),
         };

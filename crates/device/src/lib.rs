@@ -8,6 +8,7 @@
 //! * [`terminal`]: a shell in ttyd's protocol.
 //! * [`status`]: what a device knows about itself.
 //! * [`up`]: the agent at work.
+//! * `relay`: the embedded tunnel for other programs on the device, and their ttyd for the hub.
 //! * [`config`]: what the `iot-device` program is told.
 #![warn(missing_docs)]
 
@@ -16,6 +17,7 @@ pub mod config;
 pub mod enroll;
 pub mod identity;
 mod presence;
+mod relay;
 pub mod renew;
 pub mod state;
 pub mod status;

@@ -149,6 +149,14 @@ impl Tunnel {
         }
     }
 
+    /// Connects to a port of the hub through an embedded tunnel; with an interface the system does that.
+    pub(crate) async fn dial_hub(&self, port: u16) -> io::Result<TunnelStream> {
+        match &self.kind {
+            Kind::Embedded(tunnel) => tunnel.dial_hub(port).await,
+            Kind::Interface(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Ends an embedded tunnel and its connections.
     pub async fn close(&self) {
         if let Kind::Embedded(tunnel) = &self.kind {

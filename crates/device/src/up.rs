@@ -29,7 +29,8 @@ pub async fn up(config: &Config, arguments: &UpArgs) -> Result<(), Box<dyn Error
     let without_terminal = if arguments.no_terminal {
         Some(connected)
     } else {
-        connected.serve(arguments.terminal(), &shutdown)?;
+        let serving = connected.serve_with(&arguments.beside, arguments.terminal(), &shutdown);
+        serving.await?;
         None
     };
     tracing::info!("The tunnel is up");

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::debug;
 
-use crate::stack::TunnelListener;
+use crate::stack::{TunnelListener, TunnelStream};
 use crate::tunnel::{Tunnel, TunnelError, peer};
 
 /// How long one attempt to renew the session may take: WireGuard repeats an unanswered handshake
@@ -81,6 +81,14 @@ impl DeviceTunnel {
     /// Accepts connections from the hub on a port of the device's address.
     pub fn listen(&self, port: u16) -> io::Result<TunnelListener> {
         self.tunnel.stack.listen(port)
+    }
+
+    /// Connects to a port of the hub.
+    pub async fn dial_hub(&self, port: u16) -> io::Result<TunnelStream> {
+        let remote = SocketAddrV4::new(self.config.hub_address, port);
+        let mut stream = self.tunnel.stack.connect(remote)?;
+        stream.connected().await?;
+        Ok(stream)
     }
 
     /// Ends the tunnel and its connections, and gives its UDP port back.

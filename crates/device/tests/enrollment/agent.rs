@@ -7,11 +7,14 @@ use std::time::Duration;
 use common::chassis::shutdown::Shutdown;
 use common::domain::{DeviceId, SystemClock, VpnAddress, VpnNetwork, WireguardPrivateKey};
 use device::agent::{self, AgentError, Device, DeviceSettings};
+use device::config::Beside;
 use device::identity::Identity;
 use device::state::StateDirectory;
 use device::terminal::{PORT, Shell, TerminalSettings};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -74,6 +77,46 @@ async fn a_device_that_never_enrolled_does_not_come_up() {
     assert!(matches!(without_keys, AgentError::Identity(_)), "{without_keys:?}");
     assert!(!device.is_enrolled());
     assert!(matches!(device.enrolled(), Err(AgentError::NotEnrolled)));
+}
+
+#[tokio::test]
+async fn a_ttyd_on_the_device_serves_its_terminal() {
+    let stage = Stage::new().await;
+    let shutdown = Shutdown::new();
+    let settings = stage.settings();
+    let ttyd = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let beside = Beside {
+        ttyd: Some(ttyd.local_addr().unwrap()),
+        hub_ports: Vec::new(),
+    };
+
+    let device = Device::prepare(settings.state_directory, Some(settings.id))
+        .await
+        .unwrap();
+    let connected = device
+        .enroll(&settings.enroll)
+        .await
+        .unwrap()
+        .connect(None)
+        .await
+        .unwrap();
+    let running = connected
+        .serve_with(&beside, settings.terminal, &shutdown)
+        .await
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut hub_side = stage.hub.dial(stage.address, PORT, deadline).await.unwrap();
+    let (mut ttyd_side, _) = ttyd.accept().await.unwrap();
+    hub_side.write_all(b"typed").await.unwrap();
+    let mut typed = [0; 5];
+    ttyd_side.read_exact(&mut typed).await.unwrap();
+    ttyd_side.write_all(b"shown").await.unwrap();
+    drop(ttyd_side);
+    let mut shown = String::new();
+    hub_side.read_to_string(&mut shown).await.unwrap();
+
+    assert_eq!((&typed, shown.as_str()), (b"typed", "shown"));
+    running.stop().await;
 }
 
 /// A hub, and a bridge that lets devices into its network.
