@@ -32,6 +32,7 @@ const STEPS = [
   ["filters the list and opens the device by keyboard", openByKeyboard],
   ["sees a prompt", (page) => page.waitForPrompt()],
   ["types a command and reads its output", typeCommand],
+  ["reloads the page and goes on in the same shell", reload],
   ["resizes the window and the device's terminal follows", resize],
   ["changes the text's size", changeFontSize],
   ["pastes one line at once", pasteLine],
@@ -96,6 +97,29 @@ async function openByKeyboard() {
 async function typeCommand() {
   await page.run("echo $((6*7))-browser");
   await page.waitForText("42-browser");
+}
+
+async function reload() {
+  await page.run("kept=$((30+1))");
+  await tab.reload();
+  const form = tab.locator('input[name="username"]');
+  const connected = tab.getByText("Connected", { exact: true });
+  await form.or(connected).first().waitFor();
+  if (await form.isVisible()) {
+    await logInAgain();
+  }
+  await connected.waitFor();
+  // What was on the screen is there again.
+  await page.waitForText("42-browser");
+  await page.focus();
+  await page.run("echo kept-$kept");
+  await page.waitForText("kept-31");
+}
+
+async function logInAgain() {
+  await tab.locator('input[name="username"]').fill(options.username);
+  await tab.locator('input[name="password"]').fill(readFileSync(options["password-file"], "utf8").trim());
+  await tab.locator('button[type="submit"], input[type="submit"]').press("Enter");
 }
 
 async function resize() {

@@ -1,7 +1,8 @@
-import type { Api, Device, User } from "../api";
+import type { Api, User } from "../api";
 import { FleetPoll } from "../fleet/poll";
 import { FleetView, filterInAddress } from "../fleet/view";
 import type { ConnectionState } from "../terminal/toolbar";
+import { OpenShells } from "../terminal/resume";
 import { TerminalView } from "../terminal/view";
 import { ask } from "./dialog";
 import { button, element, setText } from "./dom";
@@ -32,7 +33,7 @@ export class Workplace {
   ) {
     const panels = element("main", { class: "panels" });
     this.tabs = new Tabs(panels);
-    this.fleet = new FleetView((device) => this.open(device), filterInAddress(location.hash));
+    this.fleet = new FleetView((device) => this.open(device.id), filterInAddress(location.hash));
     this.poll = new FleetPoll(() => api.fleet(), {
       fleet: (fleet) => {
         this.fleet.show(fleet);
@@ -54,6 +55,10 @@ export class Workplace {
     window.addEventListener("beforeunload", this.onUnload);
     this.tabs.show(FLEET_TAB);
     this.poll.start();
+    // A reload finds its shells again.
+    for (const deviceId of new OpenShells(sessionStorage).devices()) {
+      this.open(deviceId);
+    }
   }
 
   showLoginEnded(): void {
@@ -72,10 +77,10 @@ export class Workplace {
     );
   }
 
-  private open(device: Device): void {
-    const known = this.terminals.get(device.id);
-    const view = known ?? this.addTerminal(device.id);
-    this.tabs.show(tabOf(device.id));
+  private open(deviceId: string): void {
+    const known = this.terminals.get(deviceId);
+    const view = known ?? this.addTerminal(deviceId);
+    this.tabs.show(tabOf(deviceId));
     if (known === undefined) {
       view.start();
     } else {
@@ -129,6 +134,7 @@ export class Workplace {
     const running = this.running();
     const text = running === 1 ? "One open shell ends." : `${running} open shells end.`;
     if (running === 0 || (await ask({ title: "Log out?", text, yes: "Log out" }))) {
+      this.closeTerminals();
       this.leave(this.actions.logout);
     }
   }
@@ -136,6 +142,14 @@ export class Workplace {
   private leave(how: () => void): void {
     window.removeEventListener("beforeunload", this.onUnload);
     how();
+  }
+
+  /** Who logs out leaves no shell behind that would wait for them. */
+  private closeTerminals(): void {
+    for (const view of this.terminals.values()) {
+      view.close();
+    }
+    this.terminals.clear();
   }
 
   private onFleetShown(): void {
@@ -148,7 +162,7 @@ export class Workplace {
   }
 
   private readonly onUnload = (event: BeforeUnloadEvent): void => {
-    if (this.running() > 0) {
+    if ([...this.terminals.values()].some((view) => view.isFragile)) {
       event.preventDefault();
     }
   };

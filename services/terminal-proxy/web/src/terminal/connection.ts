@@ -1,8 +1,9 @@
 import type { Api, Ticket } from "../api";
 import { noAnswer, Problem } from "../problem";
-import { endingByFlood, endingOf, endingOfRefusal, endingWithoutAnswer, type Ending } from "./ending";
+import { endingByFlood, endingOf, endingOfRefusal, endingOfResumable, endingWithoutAnswer, type Ending } from "./ending";
 import { Renewal } from "./renewal";
-import { helloMessage, inputMessages, readDeviceMessage, resizeMessage, SUB_PROTOCOL, type Size } from "./ttyd";
+import { Numbering, type ResumePoint } from "./resume";
+import { helloMessage, inputMessages, readDeviceMessage, readGreeting, resizeMessage, RESUME_SUB_PROTOCOL, SUB_PROTOCOL, type Greeting, type Size } from "./ttyd";
 
 const OPENING_DEADLINE_MS = 20_000;
 
@@ -14,7 +15,8 @@ export type TicketOffice = Pick<Api, "ticket" | "renewSession">;
 
 /** What the connection tells the terminal. After `ended` nothing else comes. */
 export interface ConnectionEvents {
-  opened(): void;
+  /** With a greeting when the shell survives a lost connection. */
+  opened(greeting: Greeting | undefined): void;
   /** `drawn` is to be called when the output is on the screen. */
   output(bytes: Uint8Array, drawn: () => void): void;
   title(title: string): void;
@@ -27,13 +29,21 @@ export class Connection {
   private isOpen = false;
   private isOver = false;
   private undrawnBytes = 0;
+  private lifetime = 0;
   private renewal: Renewal | undefined;
+  private numbering: Numbering | undefined;
 
   constructor(
     private readonly deviceId: string,
     private readonly tickets: TicketOffice,
     private readonly events: ConnectionEvents,
+    private readonly resume?: ResumePoint,
   ) {}
+
+  /** Where to go on, if the shell is still there; none when it is not of that kind. */
+  get resumePoint(): ResumePoint | undefined {
+    return this.numbering?.point;
+  }
 
   async open(size: () => Size): Promise<void> {
     let ticket: Ticket;
@@ -69,31 +79,42 @@ export class Connection {
   }
 
   private connect(ticket: Ticket, size: () => Size): void {
-    const socket = new WebSocket(terminalAddress(this.deviceId, ticket.secret), SUB_PROTOCOL);
+    const socket = new WebSocket(terminalAddress(this.deviceId, ticket.secret, this.resume), [RESUME_SUB_PROTOCOL, SUB_PROTOCOL]);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     const deadline = setTimeout(() => socket.close(), OPENING_DEADLINE_MS);
     socket.addEventListener("open", () => {
       clearTimeout(deadline);
       this.isOpen = true;
-      this.renewal = new Renewal(() => this.tickets.renewSession(ticket.sessionId));
-      this.renewal.start(ticket.sessionSeconds);
+      this.lifetime = ticket.sessionSeconds;
       socket.send(helloMessage(size()));
-      this.events.opened();
+      if (socket.protocol !== RESUME_SUB_PROTOCOL) {
+        this.begin(ticket.sessionId, undefined);
+      }
     });
     socket.addEventListener("message", (event: MessageEvent<ArrayBuffer | string>) => this.receive(event.data));
     socket.addEventListener("close", (event) => {
       clearTimeout(deadline);
       if (this.isOpen) {
-        this.end(endingOf(event.code, event.reason));
+        this.end(this.numbering === undefined ? endingOf(event.code, event.reason) : endingOfResumable(event.code, event.reason));
       } else {
         void this.explainRefusal();
       }
     });
   }
 
+  private begin(sessionId: string, greeting: Greeting | undefined): void {
+    this.renewal = new Renewal(() => this.tickets.renewSession(sessionId));
+    this.renewal.start(this.lifetime);
+    this.events.opened(greeting);
+  }
+
   private receive(data: ArrayBuffer | string): void {
     if (this.isOver) {
+      return;
+    }
+    if (typeof data === "string" && this.socket?.protocol === RESUME_SUB_PROTOCOL) {
+      this.greet(data);
       return;
     }
     const message = readDeviceMessage(data);
@@ -111,14 +132,27 @@ export class Connection {
     }
   }
 
+  /** Only the first text is the proxy's: every other one would be the device's. */
+  private greet(text: string): void {
+    const greeting = this.numbering === undefined ? readGreeting(text) : undefined;
+    if (greeting !== undefined) {
+      this.numbering = new Numbering(greeting, (message) => this.socket?.send(message));
+      this.begin(greeting.session_id, greeting);
+    }
+  }
+
   private show(bytes: Uint8Array): void {
     this.undrawnBytes += bytes.length;
     if (this.undrawnBytes > MAX_UNDRAWN_BYTES) {
       this.end(endingByFlood());
       return;
     }
+    this.numbering?.received(bytes.length);
     this.events.output(bytes, () => {
       this.undrawnBytes -= bytes.length;
+      if (this.isOpen) {
+        this.numbering?.drawn(bytes.length);
+      }
     });
   }
 
@@ -150,9 +184,13 @@ export class Connection {
   }
 }
 
-function terminalAddress(deviceId: string, ticket: string): URL {
+function terminalAddress(deviceId: string, ticket: string, resume: ResumePoint | undefined): URL {
   const address = new URL(`/terminal/${encodeURIComponent(deviceId)}`, location.href);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   address.searchParams.set("ticket", ticket);
+  if (resume !== undefined) {
+    address.searchParams.set("resume", resume.sessionId);
+    address.searchParams.set("offset", String(resume.offset));
+  }
   return address;
 }

@@ -8,6 +8,8 @@ export interface Ending {
   readonly tone: "calm" | "warning";
   /** The server asked to come back by itself, as far as it is concerned. */
   readonly comesBack: boolean;
+  /** The shell is still there for who comes back. */
+  readonly goesOn?: true;
 }
 
 /** The close codes of terminal-proxy; every other code means that the connection was lost on the way. */
@@ -21,6 +23,7 @@ const BY_CODE: ReadonlyMap<number, Ending> = new Map([
   [4401, warning("Your login ended", "The session could not go on without it. Reconnect; you may be asked to log in again.")],
   [4403, warning("The session was ended", "An administrator ended it, or you may no longer open this device.")],
   [4404, warning("The device was decommissioned", "It has left the fleet and cannot be opened any more.")],
+  [4409, { ...calm("You went on elsewhere", "This shell is open in another tab or on another machine. Reconnect to bring it back here."), goesOn: true }],
   [4408, warning("The session was idle for too long", "It ended because nothing was typed or shown for a while. Reconnect to open a new shell.")],
 ]);
 
@@ -33,6 +36,14 @@ const BY_REASON: ReadonlyMap<string, Ending> = new Map([
   ["stalled", warning("The connection was too slow", "This page did not take what the device sent. Reconnect to open a new shell.")],
   ["session-too-long", warning("The session reached its longest time", "Reconnect to open a new shell.")],
 ]);
+
+/** The shell goes on without this page for a while. */
+export function endingOfResumable(closeCode: number, reason = ""): Ending {
+  if (reason === "stalled" || (!BY_REASON.has(reason) && !BY_CODE.has(closeCode))) {
+    return comingBack("The connection was lost", "Your shell goes on. The page reconnects by itself.");
+  }
+  return endingOf(closeCode, reason);
+}
 
 export function endingOf(closeCode: number, reason = ""): Ending {
   return (

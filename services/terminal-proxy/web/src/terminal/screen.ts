@@ -54,6 +54,11 @@ export class Screen {
     this.fit();
   }
 
+  /** Says in the output itself that a part of it is gone. */
+  sayLost(bytes: number): void {
+    this.terminal.write(`\r\n\x1b[0;2m── ${bytes} bytes of output are gone ──\x1b[0m\r\n`);
+  }
+
   /** Draws a line between the old shell's output and the new one's. */
   startNewShell(): void {
     const fullScreen = this.terminal.buffer.active.type === "alternate";

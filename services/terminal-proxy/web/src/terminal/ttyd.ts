@@ -4,8 +4,20 @@
  */
 export const SUB_PROTOCOL = "tty";
 
+/** The same with numbered output, so that a session goes on after a lost network (docs/api.md). */
+export const RESUME_SUB_PROTOCOL = "tty.resume.v1";
+
 /** The proxy refuses larger messages with close code 1009. */
 export const MAX_INPUT_MESSAGE_BYTES = 32 * 1024;
+
+/** The proxy's first message where output is numbered. */
+export interface Greeting {
+  readonly session_id: string;
+  readonly resumed: boolean;
+  readonly offset: number;
+  readonly lost: number;
+  readonly keep_seconds: number;
+}
 
 export interface Size {
   readonly columns: number;
@@ -31,6 +43,20 @@ export function helloMessage(size: Size): Uint8Array<ArrayBuffer> {
 
 export function resizeMessage(size: Size): Uint8Array<ArrayBuffer> {
   return encode(RESIZE + JSON.stringify({ columns: size.columns, rows: size.rows }));
+}
+
+/** Says that all output in front of this number is on the screen. */
+export function acknowledgeMessage(offset: number): Uint8Array<ArrayBuffer> {
+  return encode(`4${offset}`);
+}
+
+export function readGreeting(text: string): Greeting | undefined {
+  try {
+    const greeting = JSON.parse(text) as Partial<Greeting>;
+    return typeof greeting.session_id === "string" && typeof greeting.offset === "number" ? (greeting as Greeting) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Keystrokes or a paste, cut so that each message stays within the proxy's limit. */

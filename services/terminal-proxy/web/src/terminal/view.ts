@@ -7,9 +7,11 @@ import { Connection, type TicketOffice } from "./connection";
 import type { Ending } from "./ending";
 import { pageKey, type PageKey } from "./keys";
 import { Notice } from "./notice";
+import { OpenShells, type ResumePoint } from "./resume";
 import { Screen } from "./screen";
 import { shownTitle } from "./title";
 import { Toolbar, type ConnectionState } from "./toolbar";
+import type { Greeting } from "./ttyd";
 
 /** While a window is dragged larger its size changes at every frame; the device hears the last one. */
 const RESIZE_QUIET_MS = 100;
@@ -32,6 +34,8 @@ export class TerminalView {
   private currentState: ConnectionState = "connecting";
   private hasHadShell = false;
   private comebacks = 0;
+  private readonly shells = new OpenShells(sessionStorage);
+  private resume: ResumePoint | undefined;
   private timers: { resize?: number; comeback?: number } = {};
 
   constructor(
@@ -52,6 +56,11 @@ export class TerminalView {
     this.element = element("section", { class: "terminal", role: "tabpanel" }, this.toolbar.element, this.room, this.notice.element);
   }
 
+  /** Whether a reload or a lost network ends the shell. */
+  get isFragile(): boolean {
+    return this.currentState === "connected" && this.connection?.resumePoint === undefined;
+  }
+
   get state(): ConnectionState {
     return this.currentState;
   }
@@ -68,6 +77,8 @@ export class TerminalView {
     terminal.onResize(() => this.onResize());
     guardPastes(this.room, terminal);
     this.watcher.observe(this.room);
+    const sessionId = this.shells.sessionOf(this.deviceId);
+    this.resume = sessionId === undefined ? undefined : { sessionId, offset: 0 };
     this.connect();
   }
 
@@ -96,6 +107,7 @@ export class TerminalView {
     clearTimeout(this.timers.resize);
     clearTimeout(this.timers.comeback);
     this.connection?.close();
+    this.shells.forget(this.deviceId);
     this.screen.terminal.dispose();
     this.element.remove();
   }
@@ -104,21 +116,32 @@ export class TerminalView {
     clearTimeout(this.timers.comeback);
     this.notice.hide();
     this.setState("connecting");
-    this.connection = new Connection(this.deviceId, this.tickets, {
-      opened: () => this.onOpened(),
-      output: (bytes, drawn) => this.screen.terminal.write(bytes, drawn),
-      title: (title) => this.toolbar.showTitle(shownTitle(title)),
-      ended: (ending) => this.onEnded(ending),
-    });
+    const events = {
+      opened: (greeting: Greeting | undefined) => this.onOpened(greeting),
+      output: (bytes: Uint8Array, drawn: () => void) => this.screen.terminal.write(bytes, drawn),
+      title: (title: string) => this.toolbar.showTitle(shownTitle(title)),
+      ended: (ending: Ending) => this.onEnded(ending),
+    };
+    this.connection = new Connection(this.deviceId, this.tickets, events, this.resume);
     void this.connection.open(() => this.screen.size);
   }
 
-  private onOpened(): void {
+  private onOpened(greeting: Greeting | undefined): void {
     this.setState("connected");
-    if (this.hasHadShell) {
+    const goesOn = greeting?.resumed === true;
+    const isNew = !goesOn && (this.hasHadShell || this.resume !== undefined);
+    if (isNew) {
       this.screen.startNewShell();
     }
-    announce(this.hasHadShell ? `Connected to ${this.deviceId} again. This is a new shell.` : `Connected to ${this.deviceId}`);
+    if (greeting !== undefined) {
+      this.shells.remember(this.deviceId, greeting.session_id);
+      if (greeting.lost > 0) {
+        this.screen.sayLost(greeting.lost);
+      }
+    }
+    this.resume = this.connection?.resumePoint;
+    const again = isNew ? " This is a new shell." : goesOn ? " Your shell has gone on." : "";
+    announce(`Connected to ${this.deviceId}.${again}`);
     this.hasHadShell = true;
     this.comebacks = 0;
     if (!this.element.hidden) {
@@ -127,6 +150,7 @@ export class TerminalView {
   }
 
   private onEnded(ending: Ending): void {
+    this.resume = this.connection?.resumePoint ?? this.resume;
     // A try to come back that finds nobody yet is still the same restart.
     const comingBack = ending.comesBack || this.comebacks > 0;
     const delay = comingBack ? comebackDelayMs(this.comebacks + 1) : undefined;
@@ -134,6 +158,10 @@ export class TerminalView {
     this.setState("ended");
     if (delay === undefined) {
       this.comebacks = 0;
+      if (!comingBack && ending.goesOn !== true) {
+        this.resume = undefined;
+        this.shells.forget(this.deviceId);
+      }
       this.notice.show(ending);
       // Someone who was typing keeps the focus, or the next Enter would reconnect.
       if (!this.hasHadShell && !this.element.hidden) {
