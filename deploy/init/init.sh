@@ -26,10 +26,10 @@ line() {
     mv "$1.new" "$1"
 }
 
-for role in superuser keycloak thingsboard hawkbit iot-bridge proxy; do secret "secrets-databases/$role"; done
+for role in superuser keycloak thingsboard hawkbit iot-bridge terminal_proxy; do secret "secrets-databases/$role"; done
 for product in keycloak thingsboard hawkbit; do share "secrets-databases/$product" "secrets-$product/database"; done
 line secrets-bridge/pgpass "postgres:5432:*:iot-bridge:$(cat secrets-databases/iot-bridge)"
-line secrets-proxy/pgpass "postgres:5432:*:proxy:$(cat secrets-databases/proxy)"
+line secrets-proxy/pgpass "postgres:5432:*:terminal_proxy:$(cat secrets-databases/terminal_proxy)"
 
 secret secrets-keycloak/admin
 for client in thingsboard grafana; do secret "secrets-keycloak/client-$client"; done

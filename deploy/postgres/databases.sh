@@ -4,7 +4,7 @@ set -eu
 PGPASSWORD=$(cat /secrets/superuser)
 export PGPASSWORD PGHOST=postgres PGUSER=postgres
 
-for role in keycloak thingsboard hawkbit iot-bridge proxy; do
+for role in keycloak thingsboard hawkbit iot-bridge terminal_proxy; do
     # The password goes through the environment, not through the command line.
     ROLE=$role PASSWORD=$(cat "/secrets/$role") psql --quiet --no-psqlrc --set=ON_ERROR_STOP=1 <<'SQL'
 \getenv role ROLE
@@ -22,5 +22,5 @@ SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'database')
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 SQL
 done
-psql --quiet --no-psqlrc --set=ON_ERROR_STOP=1 --command='GRANT CONNECT ON DATABASE "iot-bridge" TO proxy'
+psql --quiet --no-psqlrc --set=ON_ERROR_STOP=1 --command='GRANT CONNECT ON DATABASE "iot-bridge" TO terminal_proxy'
 echo "databases: everything is there"
