@@ -14,7 +14,11 @@ use rustix::time::{ClockId, clock_gettime};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[Target] = &[("csr", targets::csr::check), ("est", targets::est::check)];
+pub const TARGETS: &[Target] = &[
+    ("csr", targets::csr::check),
+    ("est", targets::est::check),
+    ("webhook_json", targets::webhook_json::check),
+];
 
 /// Returns what is tried under this name.
 pub fn target(name: &str) -> Option<fn(&[u8])> {

@@ -2,3 +2,4 @@
 
 pub mod csr;
 pub mod est;
+pub mod webhook_json;

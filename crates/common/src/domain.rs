@@ -13,6 +13,7 @@ mod drift;
 mod enrollment;
 mod events;
 mod jobs;
+mod metrics;
 mod network_plan;
 mod registry;
 mod sessions;
@@ -31,6 +32,7 @@ pub use enrollment::{
 };
 pub use events::{EventInbox, EventOrders, EventOutcome, PlatformEvent, PlatformEventKind};
 pub use jobs::{Job, JobAction, JobQueue, JobState, System};
+pub use metrics::{MetricsKeys, SealedMetricsKey};
 pub use network_plan::{AddPrefixError, NetworkPlan, PoolFill};
 pub use operator::{Operator, Role};
 pub use registry::{DeviceRegistry, RegistryError, RetireError, Retired, StoreError};

@@ -19,6 +19,7 @@ mod jobs;
 mod ledger_commit;
 mod life;
 mod live;
+mod metrics;
 mod network_plan;
 mod registry;
 mod renewal;

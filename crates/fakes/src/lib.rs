@@ -3,6 +3,7 @@
 
 pub mod fleet;
 pub mod hawkbit;
+pub mod influxdb;
 pub mod issuer;
 pub mod thingsboard;
 

@@ -2,6 +2,7 @@
 //! same quirks. A device that is made without credentials gets an access token; a leaf is kept as bare base64 and
 //! named by its SHA3-256; credentials belong to one device; a list is paged; nothing is ever sent twice.
 
+mod accounts;
 mod chains;
 mod routes;
 
@@ -29,10 +30,14 @@ pub struct FakeThingsBoard {
 #[derive(Debug, Default)]
 struct Tenant {
     devices: Mutex<BTreeMap<String, FakeDevice>>,
+    /// The names of devices by their ids, also of some that are gone.
+    names: Mutex<BTreeMap<String, String>>,
     /// The tokens that are believed now.
     tokens: Mutex<Vec<String>>,
     /// Rule chains and device profiles by list and name.
     kept: Mutex<BTreeMap<(&'static str, String), Value>>,
+    /// Passwords by e-mail address.
+    accounts: Mutex<BTreeMap<String, String>>,
     counter: AtomicUsize,
 }
 
@@ -65,6 +70,9 @@ impl FakeThingsBoard {
     /// The tenant administrator's password.
     pub const PASSWORD: &str = "a password of a fake";
 
+    /// The system administrator, who has the password of a fresh installation.
+    pub const SYSADMIN: &str = "sysadmin@thingsboard.org";
+
     /// Starts an empty tenant on a free port of the loopback interface.
     pub async fn start() -> Self {
         Self::start_with_seed(1).await
@@ -73,6 +81,9 @@ impl FakeThingsBoard {
     /// As [`start`](Self::start); the seed decides which answers are trouble.
     pub async fn start_with_seed(seed: u64) -> Self {
         let (tenant, mischief) = (Arc::new(Tenant::default()), Arc::new(Mischief::new(seed)));
+        for (email, password) in [(Self::USER, Self::PASSWORD), (Self::SYSADMIN, "sysadmin")] {
+            tenant.accounts().insert(email.to_owned(), password.to_owned());
+        }
         let serving = Serving::start(routes::router(Arc::clone(&tenant)), &mischief).await;
         Self {
             tenant,
@@ -114,7 +125,10 @@ impl FakeThingsBoard {
     /// Changes a device by hand, or makes one with an access token.
     pub fn change(&self, name: &str, change: impl FnOnce(&mut FakeDevice)) {
         let fresh = self.tenant.fresh_device("iot-bridge");
-        change(self.tenant.devices().entry(name.to_owned()).or_insert(fresh));
+        let mut devices = self.tenant.devices();
+        let device = devices.entry(name.to_owned()).or_insert(fresh);
+        self.tenant.names().insert(device.id.clone(), name.to_owned());
+        change(device);
     }
 
     /// Returns a rule chain with its `metadata`, by its name.
@@ -125,6 +139,17 @@ impl FakeThingsBoard {
     /// Returns a device profile, by its name.
     pub fn device_profile(&self, name: &str) -> Option<Value> {
         self.tenant.kept().get(&("deviceProfiles", name.to_owned())).cloned()
+    }
+
+    /// Returns what is kept in a list (`tenants`, `users`, `clients`, `domains`, `dashboards`, `widgetTypes` …) under a
+    /// name.
+    pub fn kept(&self, list: &'static str, name: &str) -> Option<Value> {
+        self.tenant.kept().get(&(list, name.to_owned())).cloned()
+    }
+
+    /// Whether somebody can log in so.
+    pub fn accepts(&self, email: &str, password: &str) -> bool {
+        self.tenant.accounts().get(email).is_some_and(|known| known == password)
     }
 
     /// Ends every token that was given out; refresh tokens stay good.
@@ -161,12 +186,22 @@ impl Tenant {
         self.devices.lock().expect("no test panics while it holds the devices")
     }
 
+    fn names(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.names.lock().expect("no test panics while it holds the names")
+    }
+
     fn tokens(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.tokens.lock().expect("no test panics while it holds the tokens")
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<(&'static str, String), Value>> {
         self.kept.lock().expect("no test panics while it holds what is kept")
+    }
+
+    fn accounts(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.accounts
+            .lock()
+            .expect("no test panics while it holds the accounts")
     }
 
     fn number(&self) -> usize {

@@ -13,8 +13,11 @@ pub mod decommission;
 pub mod fleet;
 pub mod tokens;
 
+pub mod configuration;
 pub mod events;
+pub mod metrics;
 pub mod neighbours;
+pub mod seal;
 pub mod sweep;
 pub mod updates;
 pub mod webhook_secret;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use common::chassis::config::ConfigError;
 use common::domain::{Actor, Clock, EnrollmentToken, SystemClock, rfc3339};
 use common::store::{Migrations, OpenError, Store, StoreOptions};
-use iot_bridge_api::adapters::thingsboard;
+use iot_bridge_api::adapters::{keycloak, thingsboard};
 use iot_bridge_api::app::tokens::{TokenOrder, Tokens};
-use iot_bridge_api::config::{Command, Config, ProvisionCommand, TokenCommand};
+use iot_bridge_api::config::{Command, Config, NeighbourSettings, ProvisionCommand, TokenCommand};
 use secrecy::ExposeSecret as _;
 
 use crate::hub;
@@ -74,9 +74,16 @@ async fn fsck(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
 
 async fn provision(command: &ProvisionCommand, config: &Config) -> Result<(), Box<dyn Error>> {
     match command {
-        ProvisionCommand::Thingsboard { bridge_url } => {
-            let (client, options, webhook) = config.neighbours.thingsboard_to_provision(bridge_url)?;
-            for name in thingsboard::provision::provision(client, options, &webhook).await? {
+        ProvisionCommand::Thingsboard(arguments) => {
+            let (client, options, webhook) = config.neighbours.thingsboard_to_provision()?;
+            let order = arguments.order(webhook)?;
+            for name in thingsboard::provision::provision(client, options, &order).await? {
+                say(&format!("{name} is as it should be."))?;
+            }
+        }
+        ProvisionCommand::Keycloak(arguments) => {
+            let order = arguments.order()?;
+            for name in keycloak::provision(NeighbourSettings::client()?, &order).await? {
                 say(&format!("{name} is as it should be."))?;
             }
         }

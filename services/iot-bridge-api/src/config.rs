@@ -1,10 +1,12 @@
 //! Settings: flags, and environment variables of the same name. `--help` is the manual.
 
+mod agents;
 mod certificate_authority;
 mod hub;
 mod issuer;
 mod neighbours;
 mod network;
+mod provision;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,11 +18,13 @@ use common::domain::{DeviceId, GroupName, IdPattern};
 use secrecy::SecretString;
 use uuid::Uuid;
 
+pub use agents::AgentSettings;
 pub use certificate_authority::StepCaSettings;
 pub use hub::{HubBackend, HubKind, HubSettings};
 pub use issuer::IssuerSettings;
 pub use neighbours::NeighbourSettings;
 pub use network::NetworkSettings;
+pub use provision::{KeycloakArguments, ProvisionCommand, ThingsboardArguments};
 
 use crate::app::token_secret::TokenPepper;
 use crate::app::tokens::TokenOrder;
@@ -99,19 +103,6 @@ pub enum Command {
     /// Give a system beside us what it needs once to work with us; may be repeated.
     #[command(subcommand)]
     Provision(ProvisionCommand),
-}
-
-/// What can be prepared.
-#[derive(Debug, Clone, Subcommand)]
-pub enum ProvisionCommand {
-    /// The device profile, and the rule chain that tells us of connections.
-    Thingsboard {
-        /// Our address as `ThingsBoard` sees it.
-        #[arg(long)]
-        bridge_url: url::Url,
-    },
-    /// How devices prove themselves, and how often they look for updates.
-    Hawkbit,
 }
 
 /// What can be done with enrollment tokens.

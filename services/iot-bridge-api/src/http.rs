@@ -25,9 +25,10 @@ use axum::routing::{delete, get, post, put};
 use common::chassis::layers::{self, Layers, Limits};
 use common::chassis::{health, problem::ProblemType};
 
-use self::state::{AppState, CaProbe, DatabaseProbe, HubProbe};
+use self::state::{AppState, CaProbe, DatabaseProbe, HubProbe, OrdersProbe};
 use self::table::Table;
 pub use self::table::{RouteEntry, Who};
+pub use self::webhooks::platform_event;
 use crate::services::{Doors, SERVICE, Services};
 
 /// Largest body, in bytes: an enrollment with the largest CSR has less.
@@ -48,6 +49,7 @@ pub(crate) fn router(services: &Services, doors: Doors) -> Router {
             Arc::clone(&services.network),
             Arc::clone(&services.addressing),
         )),
+        Arc::new(OrdersProbe::new(Arc::clone(&services.jobs))),
     ];
     let health = health::router(SERVICE, probes, Arc::clone(&services.metrics_registry));
     let routes = table().into_router().layer(DefaultBodyLimit::max(MAX_BODY_LENGTH));

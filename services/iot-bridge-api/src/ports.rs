@@ -2,6 +2,7 @@
 //!
 //! One trait a role; its adapter carries the product's name. `ensure_` and `remove_` may be repeated.
 
+mod metrics;
 mod neighbours;
 
 use std::error::Error;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use common::domain::{CertificateIntent, System, Timestamp, VpnAddress, VpnNetwork, WireguardKey};
 
+pub use self::metrics::{MetricsKey, MetricsPlace, MetricsStore};
 pub use self::neighbours::{ChangePage, DevicePlatform, Neighbour, Passport, UpdateServer};
 
 /// Why another system did not do what it was asked. Each variant is a reaction.

@@ -141,7 +141,7 @@ impl Services {
         let authority = Arc::new(Authority::new(certificate_authority, Arc::clone(&clock)));
         let network = Arc::new(Network::new(vpn, database.clone(), settings.network));
         let pepper = Arc::new(settings.token_pepper);
-        let bridge = Bridge::new(neighbours, &store, &clock);
+        let bridge = Bridge::new(neighbours, &store, &clock, pepper.seal());
         let devices = DeviceServices::new(&store, &authority, &network, &clock, bridge.told_at_enrollment());
         let enrollment = Arc::new(Enrollment::new(EnrollmentParts {
             registry: database.clone(),

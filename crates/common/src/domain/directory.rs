@@ -3,7 +3,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use async_trait::async_trait;
 
-use super::{CertificateRecord, Device, DeviceId, DeviceState, GroupName, LiveFacts, StoreError, WireguardKey};
+use super::{
+    CertificateRecord, Device, DeviceId, DeviceState, GroupName, LiveFacts, StoreError, UpdateStatus, WireguardKey,
+};
 
 /// What is shown of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct DeviceView {
     pub live: Option<LiveFacts>,
     /// Its current certificate, or the intent of one.
     pub certificate: Option<CertificateRecord>,
+    /// How far its last update is; none when it never had one.
+    pub update: Option<UpdateStatus>,
 }
 
 /// A device that belongs on the hub: as much as the hub has to know.

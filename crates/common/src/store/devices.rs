@@ -176,6 +176,7 @@ fn device_view(row: &Row) -> Result<DeviceView, StoreError> {
         device: device(row)?,
         live,
         certificate,
+        update: row.optional("update_status")?,
     })
 }
 

@@ -15,6 +15,7 @@ mod directory;
 mod jobs;
 mod life;
 mod live;
+mod metrics;
 mod neighbours;
 mod network_plan;
 mod opening;
@@ -104,6 +105,8 @@ contract! {
     live::facts_are_written_at_most_every_thirty_seconds,
     live::coming_and_going_are_written_at_once_and_become_events,
     live::facts_about_nobodys_peer_are_not_written,
+    metrics::a_device_has_one_key_to_the_metrics_store,
+
     neighbours::a_connection_is_recorded_once_and_only_moves_forward,
     neighbours::a_fact_about_nobody_of_ours_is_recorded_without_an_order,
     neighbours::a_device_that_is_shut_out_and_seen_again_is_shut_out_again,

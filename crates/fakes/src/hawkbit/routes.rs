@@ -62,11 +62,15 @@ fn exists() -> Response {
     error(StatusCode::CONFLICT, "repo.entityAlreadyExists")
 }
 
-fn page(all: Vec<Value>, Query(query): &Parameters) -> Response {
+fn page(all: Vec<Value>, query: &Parameters) -> Response {
+    let total = all.len();
+    page_of(all.into_iter(), total, query)
+}
+
+fn page_of(all: impl Iterator<Item = Value>, total: usize, Query(query): &Parameters) -> Response {
     let number = |key: &str, otherwise| query.get(key).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     let (offset, limit): (usize, usize) = (number("offset", 0), number("limit", 50).min(500));
-    let total = all.len();
-    let content: Vec<_> = all.into_iter().skip(offset).take(limit).collect();
+    let content: Vec<_> = all.skip(offset).take(limit).collect();
     Json(json!({ "size": content.len(), "content": content, "total": total })).into_response()
 }
 
@@ -81,11 +85,12 @@ fn target_body(id: &str, target: &FakeTarget, types: &std::collections::BTreeMap
 
 async fn targets(State(tenant): State<Arc<Tenant>>, query: Parameters) -> Response {
     let state = tenant.state();
+    let total = state.targets.len();
     let all = state
         .targets
         .iter()
         .map(|(id, target)| target_body(id, target, &state.types));
-    page(all.collect(), &query)
+    page_of(all, total, &query)
 }
 
 async fn create_targets(State(tenant): State<Arc<Tenant>>, Json(list): Json<Vec<Value>>) -> Response {

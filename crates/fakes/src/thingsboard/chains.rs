@@ -31,10 +31,28 @@ pub(super) fn router() -> Router<Arc<Tenant>> {
             post(async |tenant, body| save("deviceProfiles", tenant, body)),
         )
         .route("/api/ruleChain/metadata", post(save_metadata))
+        .route(
+            "/api/widgetsBundles",
+            get(async |tenant, query| list("widgetsBundles", tenant, query)),
+        )
+        .route(
+            "/api/widgetsBundle",
+            post(async |tenant, body| save("widgetsBundles", tenant, body)),
+        )
+        .route("/api/widgetsBundle/{id}/widgetTypeFqns", post(async || StatusCode::OK))
+        .route("/api/widgetType", post(save_widget))
+        .route(
+            "/api/tenant/dashboards",
+            get(async |tenant, query| list("dashboards", tenant, query)),
+        )
+        .route(
+            "/api/dashboard",
+            post(async |tenant, body| save("dashboards", tenant, body)),
+        )
 }
 
 /// A page of those whose name contains the text, in any case.
-fn list(list: &'static str, State(tenant): State<Arc<Tenant>>, Query(query): Parameters) -> Response {
+pub(super) fn list(list: &'static str, State(tenant): State<Arc<Tenant>>, Query(query): Parameters) -> Response {
     if !query.contains_key("pageSize") || !query.contains_key("page") {
         return StatusCode::BAD_REQUEST.into_response();
     }
@@ -52,8 +70,9 @@ fn list(list: &'static str, State(tenant): State<Arc<Tenant>>, Query(query): Par
 }
 
 /// One without an id is new; another of the same name is a conflict of names.
-fn save(list: &'static str, State(tenant): State<Arc<Tenant>>, Json(mut body): Json<Value>) -> Response {
-    let name = body["name"].as_str().unwrap_or_default().to_owned();
+pub(super) fn save(list: &'static str, State(tenant): State<Arc<Tenant>>, Json(mut body): Json<Value>) -> Response {
+    let name = ["name", "title", "email"].iter().find_map(|key| body[*key].as_str());
+    let name = name.unwrap_or_default().to_owned();
     let mut kept = tenant.kept();
     let present = kept.get(&(list, name.clone()));
     if body["id"].is_null() {
@@ -62,12 +81,7 @@ fn save(list: &'static str, State(tenant): State<Arc<Tenant>>, Json(mut body): J
                 json!({ "status": 400, "message": "Device profile with such name already exists!", "errorCode": 31 });
             return (StatusCode::BAD_REQUEST, Json(body)).into_response();
         }
-        let kind = if list == "ruleChains" {
-            "RULE_CHAIN"
-        } else {
-            "DEVICE_PROFILE"
-        };
-        body["id"] = json!({ "entityType": kind, "id": format!("id-{}", tenant.number()) });
+        body["id"] = json!({ "entityType": entity_type(list), "id": format!("684f394c-42b6-435a-983c-{:012x}", tenant.number()) });
     } else if present.is_none_or(|present| present["id"] != body["id"]) {
         return StatusCode::NOT_FOUND.into_response();
     }
@@ -76,6 +90,39 @@ fn save(list: &'static str, State(tenant): State<Arc<Tenant>>, Json(mut body): J
     }
     kept.insert((list, name), body.clone());
     Json(body).into_response()
+}
+
+fn entity_type(list: &str) -> &'static str {
+    match list {
+        "ruleChains" => "RULE_CHAIN",
+        "deviceProfiles" => "DEVICE_PROFILE",
+        "widgetTypes" => "WIDGET_TYPE",
+        "widgetsBundles" => "WIDGETS_BUNDLE",
+        "dashboards" => "DASHBOARD",
+        "tenants" => "TENANT",
+        "users" => "USER",
+        "clients" => "OAUTH2_CLIENT",
+        _ => "DOMAIN",
+    }
+}
+
+/// A widget is known by its name for machines; with `updateExistingByFqn` it takes the place of the one before.
+async fn save_widget(
+    State(tenant): State<Arc<Tenant>>,
+    Query(query): Parameters,
+    Json(mut body): Json<Value>,
+) -> Response {
+    let name = body["name"].as_str().unwrap_or_default().to_owned();
+    let present = tenant
+        .kept()
+        .get(&("widgetTypes", name))
+        .map(|present| present["id"].clone());
+    if query.get("updateExistingByFqn").is_some_and(|update| update == "true")
+        && let Some(id) = present
+    {
+        body["id"] = id;
+    }
+    save("widgetTypes", State(tenant), Json(body))
 }
 
 /// The nodes that are not in it are deleted.

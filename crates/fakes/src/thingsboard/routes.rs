@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
@@ -14,6 +14,7 @@ use super::{ACCESS_TOKEN, FakeDevice, FakeThingsBoard, Tenant, X509, bare, hash}
 pub(super) fn router(tenant: Arc<Tenant>) -> Router {
     let inside = Router::new()
         .route("/api/tenant/devices", get(devices))
+        .route("/api/tenant/device", get(devices))
         .route("/api/device-with-credentials", post(create_with_credentials))
         .route("/api/device/{id}", delete(remove))
         .route("/api/device/{id}/credentials", get(credentials))
@@ -28,24 +29,26 @@ pub(super) fn router(tenant: Arc<Tenant>) -> Router {
         )
         .route("/api/plugins/telemetry/DEVICE/{id}/timeseries/ANY", post(telemetry))
         .merge(super::chains::router())
+        .merge(super::accounts::router())
         .layer(from_fn_with_state(Arc::clone(&tenant), only_the_tenant));
     Router::new()
         .route("/api/auth/login", post(log_in))
         .route("/api/auth/token", post(refresh))
+        .route("/api/noauth/activate", post(super::accounts::activate))
         .merge(inside)
         .with_state(tenant)
 }
 
-fn error(status: StatusCode, message: &str, code: u16) -> Response {
+pub(super) fn error(status: StatusCode, message: &str, code: u16) -> Response {
     let body = json!({ "status": status.as_u16(), "message": message, "errorCode": code, "timestamp": 0 });
     (status, Json(body)).into_response()
 }
 
-fn not_found() -> Response {
+pub(super) fn not_found() -> Response {
     error(StatusCode::NOT_FOUND, "Requested item wasn't found!", 32)
 }
 
-fn bad_request(message: &str) -> Response {
+pub(super) fn bad_request(message: &str) -> Response {
     error(StatusCode::BAD_REQUEST, message, 31)
 }
 
@@ -55,7 +58,7 @@ async fn only_the_tenant(State(tenant): State<Arc<Tenant>>, request: Request, ne
         .get("x-authorization")
         .and_then(|value| value.to_str().ok());
     let is_known = match header.and_then(|header| header.split_once(' ')) {
-        Some(("ApiKey", key)) => key == FakeThingsBoard::API_KEY,
+        Some(("ApiKey", key)) => key == FakeThingsBoard::API_KEY || tenant.tokens().iter().any(|known| known == key),
         Some(("Bearer", token)) => tenant.tokens().iter().any(|known| known == token),
         _ => false,
     };
@@ -67,8 +70,10 @@ async fn only_the_tenant(State(tenant): State<Arc<Tenant>>, request: Request, ne
 }
 
 async fn log_in(State(tenant): State<Arc<Tenant>>, Json(body): Json<Value>) -> Response {
-    if body["username"] == FakeThingsBoard::USER && body["password"] == FakeThingsBoard::PASSWORD {
-        fresh_tokens(&tenant)
+    let user = body["username"].as_str().unwrap_or_default();
+    let password = tenant.accounts().get(user).cloned();
+    if password.is_some_and(|password| body["password"] == password) {
+        fresh_tokens(&tenant, user)
     } else {
         error(StatusCode::UNAUTHORIZED, "Invalid username or password", 10)
     }
@@ -76,16 +81,18 @@ async fn log_in(State(tenant): State<Arc<Tenant>>, Json(body): Json<Value>) -> R
 
 async fn refresh(State(tenant): State<Arc<Tenant>>, Json(body): Json<Value>) -> Response {
     match body["refreshToken"].as_str() {
-        Some(token) if token.starts_with("refresh-") => fresh_tokens(&tenant),
+        Some(token) if token.starts_with("refresh-") => {
+            fresh_tokens(&tenant, token.split_once('/').map_or("", |(_, user)| user))
+        }
         _ => error(StatusCode::UNAUTHORIZED, "Authentication failed", 10),
     }
 }
 
-fn fresh_tokens(tenant: &Tenant) -> Response {
+fn fresh_tokens(tenant: &Tenant, user: &str) -> Response {
     let number = tenant.number();
-    let token = format!("token-{number}");
+    let token = format!("token-{number}/{user}");
     tenant.tokens().push(token.clone());
-    Json(json!({ "token": token, "refreshToken": format!("refresh-{number}"), "scope": null })).into_response()
+    Json(json!({ "token": token, "refreshToken": format!("refresh-{number}/{user}"), "scope": null })).into_response()
 }
 
 /// One device with `deviceName`, else a page.
@@ -136,16 +143,29 @@ async fn create_with_credentials(State(tenant): State<Arc<Tenant>>, Json(body): 
     if devices.contains_key(name) {
         return bad_request("Device with such name already exists!");
     }
-    if let Err(refusal) = believe(&mut device, credentials, &devices.values().cloned().collect::<Vec<_>>()) {
+    if let Err(refusal) = believe(&mut device, credentials, &holders(&devices)) {
         return *refusal;
     }
     let answer = entity(name, &device);
+    tenant.names().insert(device.id.clone(), name.to_owned());
     devices.insert(name.to_owned(), device);
     Json(answer).into_response()
 }
 
+/// Who has which credentials.
+fn holders(devices: &BTreeMap<String, FakeDevice>) -> HashMap<String, String> {
+    let devices = devices.values();
+    devices
+        .map(|device| (device.credentials_id.clone(), device.id.clone()))
+        .collect()
+}
+
 /// Sets a device's credentials; they belong to nobody else.
-fn believe(device: &mut FakeDevice, credentials: &Value, others: &[FakeDevice]) -> Result<(), Box<Response>> {
+fn believe(
+    device: &mut FakeDevice,
+    credentials: &Value,
+    holders: &HashMap<String, String>,
+) -> Result<(), Box<Response>> {
     let refuse = |message| Err(Box::new(bad_request(message)));
     let (kind, id, value) = match credentials["credentialsType"].as_str() {
         Some(X509) => {
@@ -160,10 +180,7 @@ fn believe(device: &mut FakeDevice, credentials: &Value, others: &[FakeDevice]) 
         },
         _ => return refuse("Device credentials type should be specified!"),
     };
-    if others
-        .iter()
-        .any(|other| other.id != device.id && other.credentials_id == id)
-    {
+    if holders.get(&id).is_some_and(|holder| *holder != device.id) {
         return refuse("Device credentials are already assigned to another device!");
     }
     kind.clone_into(&mut device.credentials_type);
@@ -186,7 +203,7 @@ async fn remove(State(tenant): State<Arc<Tenant>>, Path(id): Path<String>) -> Re
 async fn credentials(State(tenant): State<Arc<Tenant>>, Path(id): Path<String>) -> Response {
     with_device(&tenant, &id, |device| {
         Json(json!({
-            "id": { "id": format!("c{}", device.id) }, "createdTime": 1_732_350_000_000_i64, "version": 1,
+            "id": { "id": credentials_number(&device.id) }, "createdTime": 1_732_350_000_000_i64, "version": 1,
             "deviceId": { "entityType": "DEVICE", "id": device.id }, "credentialsType": device.credentials_type,
             "credentialsId": device.credentials_id, "credentialsValue": device.credentials_value,
         }))
@@ -194,15 +211,20 @@ async fn credentials(State(tenant): State<Arc<Tenant>>, Path(id): Path<String>) 
     })
 }
 
+/// Credentials have a number of their own.
+fn credentials_number(device: &str) -> String {
+    device.replacen('7', "c", 1)
+}
+
 async fn replace_credentials(State(tenant): State<Arc<Tenant>>, Json(body): Json<Value>) -> Response {
     let Some(id) = body["deviceId"]["id"].as_str() else {
         return bad_request("Incorrect deviceId null");
     };
-    if body["id"]["id"] != format!("c{id}") {
+    if body["id"]["id"] != credentials_number(id) {
         return bad_request("Unable to update non-existent device credentials!");
     }
-    let others: Vec<_> = tenant.devices().values().cloned().collect();
-    with_device(&tenant, id, |device| match believe(device, &body, &others) {
+    let holders = holders(&tenant.devices());
+    with_device(&tenant, id, |device| match believe(device, &body, &holders) {
         Ok(()) => Json(&body).into_response(),
         Err(refusal) => *refusal,
     })
@@ -253,9 +275,8 @@ async fn telemetry(State(tenant): State<Arc<Tenant>>, Path(id): Path<String>, Js
 }
 
 fn with_device(tenant: &Tenant, id: &str, work: impl FnOnce(&mut FakeDevice) -> Response) -> Response {
+    let name = tenant.names().get(id).cloned();
     let mut devices = tenant.devices();
-    devices
-        .values_mut()
-        .find(|device| device.id == id)
-        .map_or_else(not_found, work)
+    let device = name.and_then(|name| devices.get_mut(&name));
+    device.filter(|device| device.id == id).map_or_else(not_found, work)
 }

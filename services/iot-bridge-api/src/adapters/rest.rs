@@ -74,13 +74,22 @@ impl Rest {
 
     /// Sends a request, unless the service asked us to be quiet.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, UpstreamError> {
+        self.send_for_at_most(request, MAX_ANSWER).await
+    }
+
+    /// As [`send`](Self::send), when the answer may be longer than a page of a list.
+    pub(super) async fn send_for_at_most(
+        &self,
+        request: RequestBuilder,
+        max_answer: usize,
+    ) -> Result<Answer, UpstreamError> {
         self.wait_out_pause().await?;
         let response = request.send().await.map_err(|error| self.unavailable(error))?;
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS {
             *self.quiet_until.lock().await = Some(Instant::now() + asked_pause(&response));
         }
-        let body = http_client::read_limited(response, MAX_ANSWER)
+        let body = http_client::read_limited(response, max_answer)
             .await
             .map_err(|error| self.unavailable(error))?;
         Ok(Answer {
@@ -114,6 +123,14 @@ impl Answer {
             return Err(self.refusal());
         }
         serde_json::from_slice(&self.body).map_err(|error| UpstreamError::unexpected(self.system, error))
+    }
+
+    /// Reads the body of an answer that has this status as text.
+    pub(super) fn text(self, wanted: StatusCode) -> Result<String, UpstreamError> {
+        if self.status != wanted {
+            return Err(self.refusal());
+        }
+        String::from_utf8(self.body).map_err(|error| UpstreamError::unexpected(self.system, error))
     }
 
     /// As [`json`](Self::json); none when there is no such thing.

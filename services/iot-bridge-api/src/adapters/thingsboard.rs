@@ -67,7 +67,7 @@ impl ThingsBoard {
 
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, UpstreamError> {
         let query = [("deviceName", id.as_str())];
-        let device: Option<Device> = self.get(&["api", "tenant", "devices"], &query).await?.json_if_found()?;
+        let device: Option<Device> = self.get(&["api", "tenant", "device"], &query).await?.json_if_found()?;
         match device {
             Some(device) if device.name != id.as_str() => {
                 Err(unexpected("it answered with another device than the one asked for"))

@@ -112,9 +112,9 @@ impl Alignment {
         match system {
             System::Vpn => self.align_network(&view).await,
             System::CertificateAuthority => self.align_authority(&view).await,
-            System::DevicePlatform | System::UpdateServer => self.neighbours.align(system, &view).await,
-            // Its adapter is not part of this program yet, so nobody orders this.
-            System::MetricsStore => Ok(Aligned::Nothing),
+            System::DevicePlatform | System::UpdateServer | System::MetricsStore => {
+                self.neighbours.align(system, &view).await
+            }
         }
     }
 

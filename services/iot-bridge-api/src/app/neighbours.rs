@@ -7,6 +7,7 @@ use common::domain::{
 };
 
 use super::alignment::{AlignError, Aligned};
+use super::metrics::MetricsAccess;
 use crate::ports::{DevicePlatform, Neighbour, Passport, UpdateServer};
 
 /// How often a device is looked at again that changes while a neighbour is told about it.
@@ -16,6 +17,7 @@ const LOOKS: u8 = 3;
 pub struct Neighbours {
     pub(super) platform: Option<Arc<dyn DevicePlatform>>,
     pub(super) updates: Option<Arc<dyn UpdateServer>>,
+    metrics: Option<Arc<MetricsAccess>>,
     directory: Arc<dyn DeviceDirectory>,
     ledger: Arc<dyn UpdateLedger>,
 }
@@ -31,14 +33,21 @@ impl Neighbours {
         Self {
             platform,
             updates,
+            metrics: None,
             directory,
             ledger,
         }
     }
 
+    /// Has devices' keys to the metrics store kept in line too.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Option<Arc<MetricsAccess>>) -> Self {
+        Self { metrics, ..self }
+    }
+
     /// Returns those that are configured.
     pub fn systems(&self) -> Vec<System> {
-        let known = [System::DevicePlatform, System::UpdateServer];
+        let known = [System::DevicePlatform, System::UpdateServer, System::MetricsStore];
         known
             .into_iter()
             .filter(|system| self.find(*system).is_some())
@@ -49,7 +58,8 @@ impl Neighbours {
         match system {
             System::DevicePlatform => self.platform.clone().map(|platform| platform as Arc<dyn Neighbour>),
             System::UpdateServer => self.updates.clone().map(|updates| updates as Arc<dyn Neighbour>),
-            System::CertificateAuthority | System::Vpn | System::MetricsStore => None,
+            System::MetricsStore => self.metrics.clone().map(|metrics| metrics as Arc<dyn Neighbour>),
+            System::CertificateAuthority | System::Vpn => None,
         }
     }
 

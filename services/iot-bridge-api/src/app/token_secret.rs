@@ -12,6 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::domain::Digest;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::seal::Seal;
+
 const PREFIX: &str = "ibt_";
 const RANDOM_LENGTH: usize = 32;
 const CHECK_LENGTH: usize = 10;
@@ -20,6 +22,7 @@ const CHECK_LENGTH: usize = 10;
 pub struct TokenPepper {
     check_key: hmac::Key,
     lookup_key: hmac::Key,
+    seal: [u8; Seal::KEY_LENGTH],
 }
 
 /// The pepper is too short to be one.
@@ -39,10 +42,17 @@ impl TokenPepper {
         }
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let derive = |purpose: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, purpose).as_ref());
+        let seal = hmac::sign(&root, b"seal of device secrets");
         Ok(Self {
             check_key: derive(b"token check"),
             lookup_key: derive(b"token lookup"),
+            seal: seal.as_ref().try_into().expect("SHA-256 has 32 bytes"),
         })
+    }
+
+    /// Returns what secrets of devices are sealed with; a new pepper ends them as it ends tokens.
+    pub(crate) fn seal(&self) -> Seal {
+        Seal::new(&self.seal)
     }
 
     /// Makes a token: its text, to be shown once, and what is stored of it.

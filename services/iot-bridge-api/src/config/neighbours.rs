@@ -1,4 +1,4 @@
-//! The systems beside us: ThingsBoard and hawkBit. One without an address is never told anything.
+//! The systems beside us: `ThingsBoard` and hawkBit. One without an address is never told anything.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use reqwest::Client;
 use secrecy::SecretString;
 use url::Url;
 
+use super::AgentSettings;
 use crate::adapters::hawkbit::{Hawkbit, HawkbitOptions};
-use crate::adapters::thingsboard::provision::WebhookAddress;
 use crate::adapters::thingsboard::{ThingsBoard, ThingsBoardLogin, ThingsBoardOptions};
 use crate::app::webhook_secret::WebhookSecrets;
 use crate::ports::{DevicePlatform, UpdateServer};
@@ -84,6 +84,9 @@ pub struct NeighbourSettings {
     /// How often both are compared with the database, in seconds.
     #[arg(long, env = "SWEEP_SECONDS", default_value_t = 900)]
     pub sweep_seconds: u32,
+    /// What devices are told, and the metrics store.
+    #[command(flatten)]
+    pub agents: AgentSettings,
 }
 
 impl NeighbourSettings {
@@ -93,6 +96,8 @@ impl NeighbourSettings {
         Ok(NeighbourParts {
             platform: self.thingsboard(&client)?,
             updates: self.hawkbit(&client)?,
+            metrics: self.agents.influxdb(&client)?,
+            places: self.agents.places(self)?,
             platform_secrets: self.platform_secrets()?,
             updates_secrets: self.updates_secrets()?,
             read_every: Duration::from_secs(self.hawkbit_read_seconds.max(1).into()),
@@ -116,23 +121,16 @@ impl NeighbourSettings {
         }))
     }
 
-    /// Returns what preparing `ThingsBoard` needs.
-    pub fn thingsboard_to_provision(
-        &self,
-        bridge: &Url,
-    ) -> Result<(Client, ThingsBoardOptions, WebhookAddress), ConfigError> {
-        let missing = |name: &str| ConfigError::new(format!("`{name}` is missing."));
-        let options = self.thingsboard_options()?.ok_or_else(|| missing("THINGSBOARD_URL"))?;
-        let secret = strong_secret(
-            "THINGSBOARD_WEBHOOK_SECRET",
-            self.thingsboard_webhook_secret.as_ref(),
-            self.thingsboard_webhook_secret_file.as_deref(),
-        )?;
-        let webhook = WebhookAddress {
-            bridge: address("--bridge-url", Some(bridge))?.ok_or_else(|| missing("--bridge-url"))?,
-            secret: secret.ok_or_else(|| missing("THINGSBOARD_WEBHOOK_SECRET"))?,
-        };
-        Ok((client()?, options, webhook))
+    /// Returns what preparing `ThingsBoard` needs: its address and the secret of its messages besides.
+    pub fn thingsboard_to_provision(&self) -> Result<(Client, ThingsBoardOptions, SecretString), ConfigError> {
+        let options = self.thingsboard_options()?;
+        let options = options.ok_or_else(|| ConfigError::new("`THINGSBOARD_URL` is missing."))?;
+        Ok((client()?, options, self.webhook_secret()?))
+    }
+
+    /// Makes a client for whatever is prepared.
+    pub fn client() -> Result<Client, ConfigError> {
+        client()
     }
 
     /// Returns hawkBit, to prepare it.
@@ -218,7 +216,7 @@ fn client() -> Result<Client, ConfigError> {
         .map_err(|error| ConfigError::new(format!("No HTTP client can be made: {error}.")))
 }
 
-fn address(name: &str, url: Option<&Url>) -> Result<Option<Url>, ConfigError> {
+pub(super) fn address(name: &str, url: Option<&Url>) -> Result<Option<Url>, ConfigError> {
     let Some(url) = url else { return Ok(None) };
     let is_plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
     if matches!(url.scheme(), "http" | "https") && is_plain && url.password().is_none() {

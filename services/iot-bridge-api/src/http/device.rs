@@ -9,14 +9,15 @@ use common::chassis::json::StrictJson;
 use common::chassis::problem::Problem;
 use common::domain::{DeviceId, System, WireguardKey, rfc3339};
 use http::StatusCode;
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::auth::ProvenDevice;
 use super::certificate::{self, CertificateFields};
 use super::enrollment::tunnel_config;
 use super::problem;
 use super::state::AppState;
+use crate::app::configuration::Configurations;
 use crate::app::presence::Presence;
 use crate::app::renewal::{RenewalOutcome, Renewals};
 
@@ -56,25 +57,52 @@ pub(super) struct CheckInResponse {
     not_after: Option<String>,
 }
 
-/// What the agents on a device need; null where nothing is configured.
+/// What the agents on a device need; null where nothing is configured, or not ready yet.
 #[derive(Serialize)]
 pub(super) struct ConfigurationResponse {
     mqtt_url: Option<String>,
-    hawkbit: Option<Value>,
-    influx: Option<Value>,
+    hawkbit: Option<HawkbitAccess>,
+    influx: Option<InfluxAccess>,
     server_time: String,
 }
 
+#[derive(Serialize)]
+struct HawkbitAccess {
+    url: String,
+    tenant: String,
+    target_token: String,
+}
+
+#[derive(Serialize)]
+struct InfluxAccess {
+    url: String,
+    org: String,
+    bucket: String,
+    token: String,
+}
+
 pub(super) async fn configuration(
-    ProvenDevice(_device): ProvenDevice,
+    ProvenDevice(device): ProvenDevice,
     State(presence): State<Arc<Presence>>,
-) -> Json<ConfigurationResponse> {
-    Json(ConfigurationResponse {
-        mqtt_url: None,
-        hawkbit: None,
-        influx: None,
+    State(configurations): State<Arc<Configurations>>,
+) -> Result<Json<ConfigurationResponse>, Problem> {
+    let configuration = configurations.of(&device.device.id).await;
+    let configuration = configuration.map_err(problem::align)?;
+    Ok(Json(ConfigurationResponse {
+        mqtt_url: configuration.mqtt.map(String::from),
+        hawkbit: configuration.updates.map(|(place, secret)| HawkbitAccess {
+            url: place.url.into(),
+            tenant: place.tenant,
+            target_token: secret.expose_secret().to_owned(),
+        }),
+        influx: configuration.metrics.map(|(place, secret)| InfluxAccess {
+            url: place.url.into(),
+            org: place.organization,
+            bucket: place.bucket,
+            token: secret.expose_secret().to_owned(),
+        }),
         server_time: rfc3339(presence.now()),
-    })
+    }))
 }
 
 pub(super) async fn renew(

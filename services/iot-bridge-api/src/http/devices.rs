@@ -11,7 +11,7 @@ use common::chassis::path::PathDeviceId;
 use common::chassis::problem::Problem;
 use common::domain::{
     CertificateRecord, CertificateState, Device, DeviceFilter, DeviceId, DeviceState, DeviceView, GroupName, LiveFacts,
-    Timestamp, rfc3339,
+    Timestamp, UpdateStatus, rfc3339,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,9 @@ pub(super) struct DeviceBody {
     enrolled_at: Option<String>,
     retired_at: Option<String>,
     last_connected_at: Option<String>,
+    /// How far the last update is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update: Option<UpdateStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     live: Option<LiveBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,6 +198,7 @@ impl DeviceBody {
         Self {
             live,
             certificate,
+            update: view.update,
             ..Self::of(view.device)
         }
     }
@@ -211,6 +215,7 @@ impl DeviceBody {
             enrolled_at: device.enrolled_at.map(rfc3339),
             retired_at: device.retired_at.map(rfc3339),
             last_connected_at: device.last_connected_at.map(rfc3339),
+            update: None,
             live: None,
             certificate: None,
         }

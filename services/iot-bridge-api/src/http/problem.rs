@@ -8,6 +8,7 @@ use common::chassis::problem::{Problem, ProblemType, error_chain};
 use common::domain::{AddPrefixError, AdmitError, InvalidVpnNetwork, RegistryError, StoreError, System};
 use http::StatusCode;
 
+use crate::app::alignment::AlignError;
 use crate::app::csr::CsrRejection;
 use crate::app::enrollment::EnrollError;
 use crate::app::identity::ProofError;
@@ -38,6 +39,8 @@ pub(super) const OWN: &[ProblemType] = &[
     CA_REFUSED,
     HUB_UNAVAILABLE,
     HUB_BAD_ANSWER,
+    NEIGHBOUR_UNAVAILABLE,
+    NEIGHBOUR_BAD_ANSWER,
     MISSING_DEVICE,
     INVALID_METADATA,
     METADATA_TOO_LARGE,
@@ -143,6 +146,17 @@ const HUB_BAD_ANSWER: ProblemType = kind(
     StatusCode::BAD_GATEWAY,
     "hub-bad-answer",
     "The hub of the device network is not as it should be.",
+);
+
+const NEIGHBOUR_UNAVAILABLE: ProblemType = kind(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "neighbour-unavailable",
+    "The update server, the device platform or the metrics store does not answer.",
+);
+const NEIGHBOUR_BAD_ANSWER: ProblemType = kind(
+    StatusCode::BAD_GATEWAY,
+    "neighbour-bad-answer",
+    "The update server, the device platform or the metrics store refused, or its answer is not believed.",
 );
 
 const MISSING_DEVICE: ProblemType = kind(
@@ -319,16 +333,24 @@ pub(super) fn store(error: StoreError) -> Problem {
 
 pub(super) fn upstream(error: &UpstreamError) -> Problem {
     log(error);
-    let is_hub = error.system() == System::Vpn;
+    let (unavailable, refused, unexpected) = match error.system() {
+        System::CertificateAuthority => (&CA_UNAVAILABLE, &CA_REFUSED, &CA_BAD_ANSWER),
+        System::Vpn => (&HUB_UNAVAILABLE, &HUB_BAD_ANSWER, &HUB_BAD_ANSWER),
+        System::DevicePlatform | System::UpdateServer | System::MetricsStore => {
+            (&NEIGHBOUR_UNAVAILABLE, &NEIGHBOUR_BAD_ANSWER, &NEIGHBOUR_BAD_ANSWER)
+        }
+    };
     match error {
-        UpstreamError::Unavailable { .. } => {
-            let kind = if is_hub { &HUB_UNAVAILABLE } else { &CA_UNAVAILABLE };
-            Problem::of(kind).with_retry_after(RETRY_AFTER)
-        }
-        UpstreamError::Refused { .. } if !is_hub => Problem::of(&CA_REFUSED),
-        UpstreamError::Refused { .. } | UpstreamError::Unexpected { .. } => {
-            Problem::of(if is_hub { &HUB_BAD_ANSWER } else { &CA_BAD_ANSWER })
-        }
+        UpstreamError::Unavailable { .. } => Problem::of(unavailable).with_retry_after(RETRY_AFTER),
+        UpstreamError::Refused { .. } => Problem::of(refused),
+        UpstreamError::Unexpected { .. } => Problem::of(unexpected),
+    }
+}
+
+pub(super) fn align(error: AlignError) -> Problem {
+    match error {
+        AlignError::Upstream(error) => upstream(&error),
+        AlignError::Store(error) => store(error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What handlers may ask for, and what `/readyz` asks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,10 +11,12 @@ use common::chassis::health::Probe;
 use common::chassis::problem::Problem;
 use common::chassis::rate_limit::FailureLimiter;
 use common::chassis::token::TokenVerifier;
+use common::domain::JobState;
 use common::store::Store;
 use wireguard::quick::HubEndpoint;
 
 use crate::app::addressing::Addressing;
+use crate::app::configuration::Configurations;
 use crate::app::decommission::Decommission;
 use crate::app::enrollment::Enrollment;
 use crate::app::events::Events;
@@ -43,6 +46,7 @@ pub(crate) struct AppState {
     events: Arc<Events>,
     updates: Arc<Updates>,
     sweep: Arc<Sweep>,
+    configurations: Arc<Configurations>,
     authority: Arc<Authority>,
     identities: Arc<Identities>,
     renewals: Arc<Renewals>,
@@ -74,6 +78,7 @@ impl AppState {
             events: Arc::clone(&services.bridge.events),
             updates: Arc::clone(&services.bridge.updates),
             sweep: Arc::clone(&services.bridge.sweep),
+            configurations: Arc::clone(&services.bridge.configurations),
             authority: Arc::clone(&services.authority),
             identities: Arc::clone(&services.devices.identities),
             renewals: Arc::clone(&services.devices.renewals),
@@ -127,6 +132,7 @@ part!(jobs: Arc<Jobs>);
 part!(events: Arc<Events>);
 part!(updates: Arc<Updates>);
 part!(sweep: Arc<Sweep>);
+part!(configurations: Arc<Configurations>);
 part!(authority: Arc<Authority>);
 part!(renewals: Arc<Renewals>);
 part!(presence: Arc<Presence>);
@@ -176,5 +182,40 @@ impl Probe for HubProbe {
 
     fn hint(&self) -> Option<String> {
         self.1.hint()
+    }
+}
+
+/// Says when orders were given up. The service works all the same.
+#[derive(Debug)]
+pub(super) struct OrdersProbe {
+    jobs: Arc<Jobs>,
+    dead: AtomicUsize,
+}
+
+impl OrdersProbe {
+    pub(super) fn new(jobs: Arc<Jobs>) -> Self {
+        Self {
+            jobs,
+            dead: AtomicUsize::new(0),
+        }
+    }
+}
+
+#[async_trait]
+impl Probe for OrdersProbe {
+    fn name(&self) -> &'static str {
+        "orders"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        let dead = self.jobs.list(Some(JobState::Dead)).await;
+        let dead = dead.map_err(|error| error.to_string())?;
+        self.dead.store(dead.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn hint(&self) -> Option<String> {
+        let dead = self.dead.load(Ordering::Relaxed);
+        (dead > 0).then(|| format!("{dead} orders were given up: see `GET /jobs?state=dead`"))
     }
 }

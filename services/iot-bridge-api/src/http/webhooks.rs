@@ -18,8 +18,14 @@ use self::message::Message;
 use self::news::News;
 use self::sender::{PlatformSender, UpdatesSender};
 use super::problem;
-use crate::app::events::Events;
+use crate::app::events::{Events, ReportedEvent};
 use crate::app::updates::Updates;
+
+/// Reads what the device platform sends; none when it does not matter here. It is what [`platform`] does before it
+/// records anything.
+pub fn platform_event(body: &[u8]) -> Result<Option<ReportedEvent>, Problem> {
+    Message::parse(body)?.event()
+}
 
 /// What became of a message.
 #[derive(Serialize)]

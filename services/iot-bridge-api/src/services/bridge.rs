@@ -8,12 +8,15 @@ use common::chassis::shutdown::Shutdown;
 use common::domain::{Clock, System};
 use common::store::Store;
 
+use crate::app::configuration::{Configurations, DevicePlaces};
 use crate::app::events::Events;
+use crate::app::metrics::MetricsAccess;
 use crate::app::neighbours::Neighbours;
+use crate::app::seal::Seal;
 use crate::app::sweep::{Sweep, SweepParts};
 use crate::app::updates::Updates;
 use crate::app::webhook_secret::WebhookSecrets;
-use crate::ports::{DevicePlatform, UpdateServer};
+use crate::ports::{DevicePlatform, MetricsStore, UpdateServer};
 
 /// The neighbours, and how often they are looked at. The default is none.
 pub struct NeighbourParts {
@@ -21,6 +24,10 @@ pub struct NeighbourParts {
     pub platform: Option<Arc<dyn DevicePlatform>>,
     /// Updates devices.
     pub updates: Option<Arc<dyn UpdateServer>>,
+    /// Stores what devices measure.
+    pub metrics: Option<Arc<dyn MetricsStore>>,
+    /// Where devices find them.
+    pub places: DevicePlaces,
     /// Who may send what the platform saw.
     pub platform_secrets: WebhookSecrets,
     /// Who may send what the update server did.
@@ -36,6 +43,8 @@ impl Default for NeighbourParts {
         Self {
             platform: None,
             updates: None,
+            metrics: None,
+            places: DevicePlaces::default(),
             platform_secrets: WebhookSecrets::default(),
             updates_secrets: WebhookSecrets::default(),
             read_every: Duration::from_secs(10),
@@ -53,6 +62,8 @@ pub struct Bridge {
     pub updates: Arc<Updates>,
     /// Compares and heals.
     pub sweep: Arc<Sweep>,
+    /// Knows what the agents on devices need.
+    pub configurations: Arc<Configurations>,
     pub(crate) neighbours: Arc<Neighbours>,
     pub(crate) secrets: Arc<BridgeSecrets>,
     read_every: Duration,
@@ -67,14 +78,20 @@ pub(crate) struct BridgeSecrets {
 }
 
 impl Bridge {
-    pub(super) fn new(parts: NeighbourParts, store: &Store, clock: &Arc<dyn Clock>) -> Self {
+    pub(super) fn new(parts: NeighbourParts, store: &Store, clock: &Arc<dyn Clock>, seal: Seal) -> Self {
         let database = Arc::new(store.clone());
-        let neighbours = Arc::new(Neighbours::new(
+        let metrics = parts
+            .metrics
+            .map(|store| MetricsAccess::new(store, database.clone(), seal));
+        let metrics = metrics.map(Arc::new);
+        let configurations = Configurations::new(parts.places, parts.updates.clone(), metrics.clone());
+        let neighbours = Neighbours::new(
             parts.platform,
             parts.updates.clone(),
             database.clone(),
             database.clone(),
-        ));
+        );
+        let neighbours = Arc::new(neighbours.with_metrics(metrics));
         let systems = neighbours.systems();
         let told: Vec<_> = systems
             .iter()
@@ -93,6 +110,7 @@ impl Bridge {
                 clock: Arc::clone(clock),
             })),
             updates,
+            configurations: Arc::new(configurations),
             neighbours,
             secrets: Arc::new(BridgeSecrets {
                 platform: parts.platform_secrets,
@@ -113,7 +131,7 @@ impl Bridge {
     /// device's first connection.
     pub(super) fn told_at_enrollment(&self) -> Vec<System> {
         let systems = self.neighbours.systems().into_iter();
-        systems.filter(|system| *system == System::DevicePlatform).collect()
+        systems.filter(|system| *system != System::UpdateServer).collect()
     }
 
     /// Starts what runs beside requests.
@@ -132,6 +150,7 @@ impl fmt::Debug for NeighbourParts {
             .debug_struct("NeighbourParts")
             .field("platform", &self.platform.is_some())
             .field("updates", &self.updates.is_some())
+            .field("metrics", &self.metrics.is_some())
             .finish_non_exhaustive()
     }
 }

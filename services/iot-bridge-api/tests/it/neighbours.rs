@@ -150,6 +150,10 @@ async fn dead_orders_come_back_when_the_system_does() {
         near.world.services.jobs.list(Some(JobState::Dead)).await.unwrap().len(),
         1
     );
+    let ready = near.world.ask("GET", "/readyz", None, None).await;
+    assert_eq!(ready.status, StatusCode::OK, "the service works all the same");
+    let orders = &ready.json()["dependencies"]["orders"];
+    assert!(orders["hint"].as_str().unwrap().starts_with("1 orders"), "{orders}");
     for number in 2..8 {
         near.world.enrolled(&format!("pump-{number}")).await;
         near.work().await;

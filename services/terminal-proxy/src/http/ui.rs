@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use common::chassis::problem::Problem;
 use common::domain::{
-    Clock, DeviceDirectory, DeviceFilter, DeviceId, DeviceState, DeviceView, Operator, Role, Timestamp,
+    Clock, DeviceDirectory, DeviceFilter, DeviceId, DeviceState, DeviceView, Operator, Role, Timestamp, UpdateStatus,
 };
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
@@ -124,6 +124,8 @@ struct FleetDevice {
     online: bool,
     handshake_age_seconds: Option<i64>,
     may_open: bool,
+    /// How far its last update is; none when it never had one.
+    update: Option<UpdateStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -180,6 +182,7 @@ impl FleetDevice {
             online: age.is_some_and(|age| age <= ONLINE_SECONDS),
             handshake_age_seconds: age,
             may_open: operator.may_open(device),
+            update: view.update,
         }
     }
 }

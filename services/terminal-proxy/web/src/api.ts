@@ -14,6 +14,8 @@ export interface Device {
   readonly online: boolean;
   readonly handshake_age_seconds: number | null;
   readonly may_open: boolean;
+  /** How far its last update is; null when it never had one. */
+  readonly update: "waiting" | "running" | "finished" | "failed" | "canceled" | null;
 }
 
 export interface User {

@@ -1,33 +1,58 @@
-//! What ThingsBoard needs once before it works with us: the device profile and the rule chain of
-//! `deploy/thingsboard`. May be repeated: what is there is brought to the same state.
+//! What ThingsBoard needs once before it works with us: a tenant with its administrator and our API key, the device
+//! profile, the rule chain and whatever else is in `deploy/thingsboard`, and the login. May be repeated: what is there
+//! is brought to the same state.
+
+mod files;
+mod login;
+mod tenant;
+
+use std::path::PathBuf;
 
 use common::domain::System;
 use reqwest::{Client, Method, StatusCode};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use url::Url;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+pub use self::files::{FileError, Placeholders};
+pub use self::login::LoginOrder;
+pub use self::tenant::TenantOrder;
 use super::ThingsBoardOptions;
 use super::session::Session;
 use crate::adapters::rest::Rest;
 use crate::ports::UpstreamError;
 
-const RULE_CHAIN: &str = include_str!("../../../../../deploy/thingsboard/rule-chain.json");
-const DEVICE_PROFILE: &str = include_str!("../../../../../deploy/thingsboard/device-profile.json");
-
-/// Where the rule chain sends its messages, and with which secret.
+/// What is to be prepared.
 #[derive(Debug)]
-pub struct WebhookAddress {
-    /// Our address as ThingsBoard sees it.
-    pub bridge: Url,
-    /// The secret that it sends.
-    pub secret: SecretString,
+pub struct Order {
+    /// The tenant; without it, it is there.
+    pub tenant: Option<TenantOrder>,
+    /// How people log in; without it, as before.
+    pub login: Option<LoginOrder>,
+    /// Where our API key is written, unless a good one is there.
+    pub api_key_file: Option<PathBuf>,
+    /// A folder with files to import, instead of the two that we bring.
+    pub files: Option<PathBuf>,
+    /// What stands where in the files.
+    pub placeholders: Placeholders,
+}
+
+/// Why it is not prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// The other system.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// Our files.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 #[derive(Deserialize)]
 struct Named {
     id: Value,
+    #[serde(alias = "title")]
     name: String,
 }
 
@@ -36,108 +61,62 @@ struct NamedList {
     data: Vec<Named>,
 }
 
-/// Makes profile and rule chain, or brings them up to date; returns their names.
+/// Prepares everything; returns what is as it should be, for people.
 pub async fn provision(
     client: Client,
     options: ThingsBoardOptions,
-    webhook: &WebhookAddress,
-) -> Result<Vec<String>, UpstreamError> {
-    let rest = Rest::new(client, options.url, System::DevicePlatform);
-    let session = Session::new(rest, options.login);
-    let mut file = object(RULE_CHAIN);
-    let chain = merged(&session, "ruleChains", &file["ruleChain"]).await?;
-    let chain_name = chain["name"].to_string();
-    let chain: Named = post(&session, &["ruleChain"], &chain).await?;
-
-    let mut metadata = file.remove("metadata").expect("the file has metadata");
-    fill_in(&mut metadata, webhook);
-    metadata["ruleChainId"] = chain.id.clone();
-    let _saved: Value = post(&session, &["ruleChain", "metadata"], &metadata).await?;
-
-    let mut profile = Value::Object(object(DEVICE_PROFILE));
-    profile["name"] = json!(options.profile);
-    let mut profile = merged(&session, "deviceProfiles", &profile).await?;
-    profile["defaultRuleChainId"] = chain.id;
-    let saved: Named = post(&session, &["deviceProfile"], &profile).await?;
-    Ok(vec![chain_name, saved.name])
-}
-
-/// Puts what we want over what is there under the same name, if it is.
-async fn merged(session: &Session, list: &str, wanted: &Value) -> Result<Value, UpstreamError> {
-    let name = wanted["name"].as_str().expect("the file has a name");
-    let query = [("pageSize", "100"), ("page", "0"), ("textSearch", name)];
-    let answer = session.call(Method::GET, &["api", list], &query, None).await?;
-    let found: NamedList = answer.json(StatusCode::OK)?;
-    let mut wanted = wanted.clone();
-    if let Some(present) = found.data.into_iter().find(|present| present.name == name) {
-        wanted["id"] = present.id;
-        if list == "ruleChains" {
-            // Nodes are replaced below; the chain itself points at its first node.
-            wanted.as_object_mut().map(|chain| chain.remove("firstRuleNodeId"));
+    order: &Order,
+) -> Result<Vec<String>, ProvisionError> {
+    let mut done = Vec::new();
+    let rest = || Rest::new(client.clone(), options.url.clone(), System::DevicePlatform);
+    if let Some(tenant) = &order.tenant {
+        let administrator = tenant::administrator(&rest, tenant).await?;
+        done.extend(tenant::ensure(&rest, &administrator, tenant, &options.login).await?);
+        if let Some(login) = &order.login {
+            done.push(login::ensure(&administrator, login).await?);
         }
     }
-    Ok(wanted)
+    let session = Session::new(rest(), options.login);
+    if let Some(file) = &order.api_key_file {
+        done.push(tenant::ensure_api_key(&rest, &session, file).await?);
+    }
+    let files = files::read(order.files.as_deref(), &order.placeholders)?;
+    done.extend(files::import(&session, files, &options.profile).await?);
+    Ok(done)
 }
 
-async fn post<T: serde::de::DeserializeOwned>(
+/// Finds what has this name among all of a list.
+async fn find(session: &Session, list: &[&str], name: &str) -> Result<Option<Value>, UpstreamError> {
+    let path = [&["api"], list].concat();
+    let query = [("pageSize", "100"), ("page", "0"), ("textSearch", name)];
+    let answer = session.call(Method::GET, &path, &query, None).await?;
+    let found: NamedList = answer.json(StatusCode::OK)?;
+    let mut found = found.data.into_iter();
+    Ok(found.find(|present| present.name == name).map(|present| present.id))
+}
+
+async fn post<T: DeserializeOwned>(
     session: &Session,
     path: &[&str],
+    query: &[(&str, &str)],
     body: &Value,
 ) -> Result<T, UpstreamError> {
     let path = [&["api"], path].concat();
-    let answer = session.call(Method::POST, &path, &[], Some(body)).await?;
+    let answer = session.call(Method::POST, &path, query, Some(body)).await?;
     answer.json(StatusCode::OK)
 }
 
-fn object(file: &str) -> Map<String, Value> {
-    serde_json::from_str(file).expect("the files of `deploy` are JSON objects; a test reads them")
+/// What an id is in a path.
+fn number(id: &Value) -> Result<String, UpstreamError> {
+    let text = id["id"].as_str().map(str::to_owned);
+    text.ok_or_else(|| super::unexpected("an id is none"))
 }
 
-/// Replaces the placeholders of the file, wherever they stand.
-fn fill_in(value: &mut Value, webhook: &WebhookAddress) {
-    match value {
-        Value::String(text) => {
-            *text = text
-                .replace("${IOT_BRIDGE_URL}", webhook.bridge.as_str().trim_end_matches('/'))
-                .replace("${THINGSBOARD_WEBHOOK_SECRET}", webhook.secret.expose_secret());
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| fill_in(item, webhook)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| fill_in(field, webhook)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rule_chain_is_whole() {
-        let mut file = object(RULE_CHAIN);
-        let nodes = file["metadata"]["nodes"].as_array().unwrap().len() as u64;
-        for connection in file["metadata"]["connections"].as_array().unwrap() {
-            let (from, to) = (
-                connection["fromIndex"].as_u64().unwrap(),
-                connection["toIndex"].as_u64().unwrap(),
-            );
-            assert!(from < nodes && to < nodes, "{connection}");
-        }
-        let webhook = WebhookAddress {
-            bridge: "https://bridge.example:8000/".parse().unwrap(),
-            secret: "s3cret".into(),
-        };
-
-        fill_in(file.get_mut("metadata").unwrap(), &webhook);
-
-        let text = file["metadata"].to_string();
-        assert!(text.contains("\"https://bridge.example:8000/webhooks/thingsboard\""));
-        assert!(text.contains("\"Bearer s3cret\"") && !text.contains("${"), "{text}");
-    }
-
-    #[test]
-    fn the_profile_provisions_nobody() {
-        let profile = object(DEVICE_PROFILE);
-        assert_eq!(profile["provisionType"], "DISABLED");
-        assert_eq!(profile["profileData"]["provisionConfiguration"]["type"], "DISABLED");
-    }
+/// A person's name and password.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// An e-mail address.
+    pub user: String,
+    /// The password.
+    pub password: SecretString,
 }

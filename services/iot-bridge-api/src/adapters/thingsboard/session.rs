@@ -79,6 +79,19 @@ impl Session {
         self.rest.send(request(&bearer(&tokens))).await
     }
 
+    /// Whether name and password are believed; an API key is not asked about.
+    pub(super) async fn is_believed(&self) -> Result<bool, UpstreamError> {
+        let ThingsBoardLogin::Password { user, password } = &self.login else {
+            return Ok(true);
+        };
+        let body = json!({ "username": user, "password": password.expose_secret() });
+        let answer = self.post(&["api", "auth", "login"], &body).await?;
+        match answer.status {
+            StatusCode::UNAUTHORIZED => Ok(false),
+            _ => answer.done().map(|()| true),
+        }
+    }
+
     pub(super) fn unavailable(&self, error: impl Into<BoxedError>) -> UpstreamError {
         self.rest.unavailable(error)
     }

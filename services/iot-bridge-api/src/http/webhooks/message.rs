@@ -6,7 +6,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use common::chassis::json::StrictJson;
+use common::chassis::json::{self, StrictJson};
 use common::chassis::problem::Problem;
 use common::domain::{DeviceId, Digest, PlatformEventKind, Timestamp};
 use serde_json::{Map, Value};
@@ -37,15 +37,26 @@ pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<
     let Ok(body) = Bytes::from_request(request, state).await else {
         return Err(problem::metadata_too_large());
     };
-    if metadata::is_too_deep(&body) {
-        return Err(problem::metadata_too_large());
-    }
+    not_too_deep(&body)?;
     let request = Request::from_parts(parts, Body::from(body));
     let StrictJson(object) = StrictJson::<Map<String, Value>>::from_request(request, state).await?;
     Ok(object)
 }
 
+fn not_too_deep(body: &[u8]) -> Result<(), Problem> {
+    if metadata::is_too_deep(body) {
+        return Err(problem::metadata_too_large());
+    }
+    Ok(())
+}
+
 impl Message {
+    /// Reads the body of a message.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Problem> {
+        not_too_deep(body)?;
+        json::parse(body).map(Self)
+    }
+
     /// Returns the fact; none when it is of a kind that does not matter here.
     pub(super) fn event(self) -> Result<Option<ReportedEvent>, Problem> {
         let Self(message) = self;

@@ -4,7 +4,7 @@
 use axum::extract::{FromRequest, Request};
 use common::chassis::problem::Problem;
 use common::domain::{DeviceId, Timestamp, UpdateStatus};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::problem;
 use super::message::{milliseconds, read};
@@ -24,7 +24,13 @@ impl<S: Send + Sync> FromRequest<S> for News {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let news = read(request, state).await?;
+        Self::of(&read(request, state).await?)
+    }
+}
+
+impl News {
+    /// Reads one piece of news.
+    pub(super) fn of(news: &Map<String, Value>) -> Result<Self, Problem> {
         let text = |key: &str| news.get(key).and_then(Value::as_str);
         let name = text("controllerId").ok_or_else(problem::missing_device)?;
         let times = ["lastModifiedAt", "ts"].iter();
@@ -42,9 +48,7 @@ impl<S: Send + Sync> FromRequest<S> for News {
             changed_at: changed_at.and_then(|it| Timestamp::from_unix_timestamp_nanos(i128::from(it) * 1_000_000).ok()),
         })
     }
-}
 
-impl News {
     pub(super) fn into_report(self, status: UpdateStatus) -> ReportedUpdate {
         ReportedUpdate {
             action_id: self.action_id,

@@ -49,6 +49,7 @@ function device(known: Partial<Device>): Device {
     online: false,
     handshake_age_seconds: null,
     may_open: true,
+    update: null,
     ...known,
   };
 }

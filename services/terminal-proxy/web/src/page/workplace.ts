@@ -37,6 +37,9 @@ export class Workplace {
     this.poll = new FleetPoll(() => api.fleet(), {
       fleet: (fleet) => {
         this.fleet.show(fleet);
+        for (const device of fleet.devices) {
+          this.terminals.get(device.id)?.showUpdate(device.update === "running");
+        }
         setText(this.person, personWords(fleet.user));
       },
       trouble: (problem) => this.fleet.showTrouble(problem),

@@ -1,5 +1,5 @@
 import { announce } from "../page/announce";
-import { element } from "../page/dom";
+import { element, setText } from "../page/dom";
 import type { Preferences } from "../page/preferences";
 import { copySelection, guardPastes, pasteFromClipboard } from "./clipboard";
 import { comebackDelayMs } from "./comeback";
@@ -28,6 +28,7 @@ export class TerminalView {
   private readonly screen: Screen;
   private readonly room = element("div", { class: "screen" });
   private readonly toolbar: Toolbar;
+  private readonly update = element("p", { class: "update", role: "status", hidden: "" });
   private readonly notice = new Notice(() => this.connect());
   private readonly watcher = new ResizeObserver(() => this.screen.fit());
   private connection: Connection | undefined;
@@ -53,7 +54,7 @@ export class TerminalView {
       toggleScreenReader: () => events.changePreferences({ toggleScreenReader: true }),
     });
     this.toolbar.showScreenReader(preferences.screenReader);
-    this.element = element("section", { class: "terminal", role: "tabpanel" }, this.toolbar.element, this.room, this.notice.element);
+    this.element = element("section", { class: "terminal", role: "tabpanel" }, this.toolbar.element, this.update, this.room, this.notice.element);
   }
 
   /** Whether a reload or a lost network ends the shell. */
@@ -100,6 +101,15 @@ export class TerminalView {
   apply(preferences: Preferences): void {
     this.screen.apply(preferences);
     this.toolbar.showScreenReader(preferences.screenReader);
+  }
+
+  /** Whoever works on a device should know that it may restart under his hands. */
+  showUpdate(isRunning: boolean): void {
+    if (isRunning === this.update.hidden) {
+      this.update.hidden = !isRunning;
+      setText(this.update, isRunning ? "An update is running on this device. It may restart at any moment." : "");
+      this.screen.fit();
+    }
   }
 
   close(): void {
