@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use url::Url;
 use wireguard::quick::HubEndpoint;
 
+use crate::agents::{Agents, AgentsSettings};
 use crate::config::Beside;
 use crate::enroll::{self, EnrollError, EnrollSettings, Enrollment};
 use crate::identity::{Identity, IdentityError};
@@ -159,6 +160,20 @@ impl Enrolled {
     /// Renews its certificate whenever it is time, until `stop`.
     pub fn keep_fresh(&self, url: Url, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         self.renewer(url).keep_fresh(Arc::clone(&self.enrollment), stop)
+    }
+
+    /// Keeps the files of the programs beside the agent up to date, until `stop`.
+    pub fn keep_agents(
+        &self,
+        settings: AgentsSettings,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        self.agents(settings).keep(stop)
+    }
+
+    /// Returns the files of the programs beside the agent.
+    pub fn agents(&self, settings: AgentsSettings) -> Agents {
+        Agents::new(settings, Arc::clone(&self.state), Arc::clone(&self.identity))
     }
 
     fn renewer(&self, url: Url) -> Renewer {

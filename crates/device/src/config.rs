@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::chassis::config::{ConfigError, LogSettings};
@@ -15,6 +16,7 @@ use url::Url;
 use wireguard::InterfaceName;
 use wireguard::quick::HubEndpoint;
 
+use crate::agents::AgentsSettings;
 use crate::enroll::{EnrollSettings, Patience, ServerTrust, parse_fingerprint};
 use crate::terminal::{Shell, TerminalSettings};
 use crate::tunnel::{InterfaceSettings, TunnelKind};
@@ -136,6 +138,12 @@ pub struct UpArgs {
     /// Other programs on the device.
     #[command(flatten)]
     pub beside: Beside,
+    /// A program that takes changed files of the folder `agents` over: it is run there, with their names as arguments.
+    #[arg(long, env = "IOT_DEVICE_AGENTS_CHANGED")]
+    agents_changed: Option<PathBuf>,
+    /// How often the bridge is asked what the programs on the device need, in seconds.
+    #[arg(long, env = "IOT_DEVICE_AGENTS_SECONDS", default_value_t = 300)]
+    agents_seconds: u32,
     /// Header with the operator's name, which the shell finds as `TTYD_USER`; requests without it are refused.
     #[arg(long, env = "IOT_DEVICE_USER_HEADER")]
     user_header: Option<HeaderName>,
@@ -192,6 +200,15 @@ impl UpArgs {
             name: self.interface.clone(),
             daemon,
         }))
+    }
+
+    /// Returns how the files of the other programs are kept.
+    pub fn agents(&self, url: &Url) -> AgentsSettings {
+        AgentsSettings {
+            url: url.clone(),
+            changed: self.agents_changed.clone(),
+            every: Duration::from_secs(self.agents_seconds.max(1).into()),
+        }
     }
 
     /// Returns how the terminal serves.

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use url::Url;
 
-pub(crate) use enrollment::copy_of;
 pub use enrollment::{BadAnswer, Enrollment};
+pub(crate) use enrollment::{CERTIFICATE_FILE, copy_of};
 pub use trust::{InvalidFingerprint, ServerTrust, parse_fingerprint};
 
 use crate::identity::Identity;

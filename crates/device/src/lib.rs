@@ -4,6 +4,7 @@
 //! * [`state`] and [`identity`]: the keys, in a directory that survives a power cut.
 //! * [`enroll`]: the request to the bridge and the check of its answer.
 //! * [`renew`]: the next certificate.
+//! * [`agents`]: the files of the programs beside the agent.
 //! * [`tunnel`]: WireGuard inside this process, or on an interface.
 //! * [`terminal`]: a shell in ttyd's protocol.
 //! * [`status`]: what a device knows about itself.
@@ -13,6 +14,7 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+pub mod agents;
 pub mod config;
 pub mod enroll;
 pub mod identity;

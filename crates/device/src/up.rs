@@ -20,6 +20,7 @@ pub async fn up(config: &Config, arguments: &UpArgs) -> Result<(), Box<dyn Error
     let enrolled = Device::prepare(config.state_dir.clone(), None).await?.enrolled()?;
     if let Some(url) = &arguments.url {
         shutdown.spawn(enrolled.keep_fresh(url.clone(), drain.clone()));
+        shutdown.spawn(enrolled.keep_agents(arguments.agents(url), drain.clone()));
     }
     let connected = tokio::select! {
         connected = enrolled.bring_up(&kind, arguments.hub_endpoint.as_ref()) => connected?,

@@ -18,7 +18,7 @@ use crate::x509;
 const ENROLLMENT_FILE: &str = "enrollment.json";
 
 /// The certificate with its intermediates, PEM: for the MQTT client and others.
-const CERTIFICATE_FILE: &str = "certificate.pem";
+pub(crate) const CERTIFICATE_FILE: &str = "certificate.pem";
 
 /// Intermediates and root, PEM.
 const CA_FILE: &str = "ca.pem";

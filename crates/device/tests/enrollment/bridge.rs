@@ -134,6 +134,8 @@ type Behaviour = dyn Fn(&Authority, &Asked, usize) -> Response + Send + Sync;
 struct World {
     authority: Authority,
     asked: Mutex<Vec<Asked>>,
+    /// What the programs on a device need; none while it does not answer.
+    configuration: Mutex<Option<Value>>,
     behaviour: Box<Behaviour>,
 }
 
@@ -209,6 +211,16 @@ impl Bridge {
         self.world.asked.lock().unwrap().clone()
     }
 
+    /// Tells devices this from now on.
+    pub(crate) fn configures(&self, configuration: Value) {
+        *self.world.configuration.lock().unwrap() = Some(configuration);
+    }
+
+    /// Does not answer what programs need any more.
+    pub(crate) fn is_away(&self) {
+        *self.world.configuration.lock().unwrap() = None;
+    }
+
     pub(crate) fn root_pem(&self) -> String {
         self.world.authority.root.pem()
     }
@@ -233,6 +245,7 @@ fn world(
     Arc::new(World {
         authority,
         asked: Mutex::default(),
+        configuration: Mutex::default(),
         behaviour: Box::new(behaviour),
     })
 }
@@ -240,6 +253,7 @@ fn world(
 fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/devices/{id}/enroll", post(enroll))
+        .route("/devices/{id}/configuration", get(configuration))
         .route(
             "/ca/roots",
             get(|State(world): State<Arc<World>>| async move { world.authority.root.pem() }),
@@ -260,6 +274,13 @@ async fn enroll(State(world): State<Arc<World>>, Path(id): Path<String>, headers
         all.len() - 1
     };
     (world.behaviour)(&world.authority, &asked, number)
+}
+
+async fn configuration(State(world): State<Arc<World>>) -> Response {
+    let configuration = world.configuration.lock().unwrap().clone();
+    configuration.map_or(StatusCode::SERVICE_UNAVAILABLE.into_response(), |it| {
+        it.to_string().into_response()
+    })
 }
 
 struct TlsListener {
