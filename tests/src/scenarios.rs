@@ -1,8 +1,13 @@
 //! The scenarios: what has to hold between us and a real server, from outside.
 
+mod clients;
+mod hawkbit;
 mod keycloak;
+mod mosquitto;
 mod step_ca;
 mod ttyd;
+mod updater;
+mod webhooks;
 mod wireguard;
 mod wireguard_kernel;
 
@@ -18,9 +23,14 @@ type Play<'stage> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'stage>>;
 
 /// Every scenario by its name.
 pub(crate) const SCENARIOS: &[(&str, Scenario)] = &[
+    ("clients", |stage| Box::pin(clients::play(stage))),
+    ("hawkbit", |stage| Box::pin(hawkbit::play(stage))),
     ("keycloak", |stage| Box::pin(keycloak::play(stage))),
+    ("mosquitto", |stage| Box::pin(mosquitto::play(stage))),
     ("step-ca", |stage| Box::pin(step_ca::play(stage))),
     ("ttyd", |stage| Box::pin(ttyd::play(stage))),
+    ("updater", |stage| Box::pin(updater::play(stage))),
+    ("webhooks", |stage| Box::pin(webhooks::play(stage))),
     ("wireguard", |stage| Box::pin(wireguard::play(stage))),
     ("wireguard-kernel", |stage| Box::pin(wireguard_kernel::play(stage))),
 ];

@@ -46,6 +46,15 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// Prepares a fresh one and starts it.
     pub(crate) async fn start(stage: &Stage, authority: &StepCa) -> Result<Self, Failure> {
+        Self::start_beside(stage, authority, Vec::new()).await
+    }
+
+    /// As [`start`](Self::start), with further settings: the systems beside it.
+    pub(crate) async fn start_beside(
+        stage: &Stage,
+        authority: &StepCa,
+        beside: Vec<(&'static str, String)>,
+    ) -> Result<Self, Failure> {
         let (home, issuer) = (tempfile::tempdir()?, Shutdown::new());
         let (name, access_token) = issue_to_an_admin(&issuer).await?;
         let (operators, devices) = (free_port()?, free_port()?);
@@ -67,6 +76,7 @@ impl Bridge {
             ("OIDC_ISSUER", name),
             ("OIDC_CLIENT_ID", CLIENT.to_owned()),
         ];
+        settings.extend(beside);
         let pepper = home.path().join("pepper");
         fs::write(&pepper, random_password()?.expose_secret())?;
         settings.push(("TOKEN_PEPPER_FILE", text(&pepper)));
@@ -145,6 +155,16 @@ impl Bridge {
         let response = request.send().await?;
         let status = response.status();
         Ok((status, response.json().await.unwrap_or_default()))
+    }
+
+    /// Tells it something as another system does, with that system's secret.
+    pub(crate) async fn tell(&self, path: &str, secret: &str, message: &Value) -> Result<StatusCode, Failure> {
+        let request = self
+            .http
+            .post(self.operators.join(path)?)
+            .bearer_auth(secret)
+            .json(message);
+        Ok(request.send().await?.status())
     }
 
     fn command(&self, arguments: &[&str]) -> Result<Command, Failure> {

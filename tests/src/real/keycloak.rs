@@ -1,6 +1,7 @@
 //! A Keycloak of our own, with the realm of `deploy/keycloak`, in production mode as it is deployed.
 
 mod admin;
+mod provision;
 
 use std::fs;
 use std::path::Path;

@@ -26,6 +26,12 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
     let keycloak = stage
         .step("Keycloak starts with our realm", Keycloak::start(stage, TERMINAL))
         .await?;
+    stage
+        .step(
+            "`provision keycloak` puts right what was changed, and makes what is missing",
+            keycloak.is_put_right(TERMINAL),
+        )
+        .await?;
     let world = stage
         .step("an administrator creates two people", World::new(keycloak))
         .await?;

@@ -71,7 +71,7 @@ async fn the_fleet_is_shown_as_the_person_may_see_it() {
     assert_eq!(fleet["user"], json!({"username": "operator", "role": "operator"}));
     let pump = json!({
         "id": "pump-1", "display_name": null, "device_type": "pump", "group": "default", "state": "enrolled",
-        "address": "10.8.0.2", "online": true, "handshake_age_seconds": 180, "may_open": true,
+        "address": "10.8.0.2", "online": true, "handshake_age_seconds": 180, "may_open": true, "update": null,
     });
     assert_eq!(fleet["devices"][0], pump);
     assert_eq!(fleet["devices"][1]["online"], false);

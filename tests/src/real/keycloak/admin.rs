@@ -14,7 +14,7 @@ pub(crate) struct Admin {
     /// `…/admin/realms/{realm}/`
     realm: Url,
     token: Url,
-    password: SecretString,
+    pub(super) password: SecretString,
 }
 
 /// A person of the realm.
@@ -104,7 +104,7 @@ impl Admin {
         self.send(Method::PUT, &path, Some(&provider)).await.map(drop)
     }
 
-    async fn get(&self, path: &str) -> Result<Value, Failure> {
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         Ok(self.send(Method::GET, path, None).await?.json().await?)
     }
 
@@ -118,7 +118,7 @@ impl Admin {
             .to_owned())
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response, Failure> {
+    pub(super) async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response, Failure> {
         let token = self.log_in().await?;
         let mut request = self
             .http

@@ -68,7 +68,7 @@ impl Kind {
             Some(Self::DeviceProfile)
         } else if has("descriptor") {
             Some(Self::WidgetType)
-        } else if has("widgetsBundle") {
+        } else if has("widgetsBundle") || (has("alias") && has("title")) {
             Some(Self::WidgetsBundle)
         } else if has("title") && has("configuration") {
             Some(Self::Dashboard)
@@ -78,39 +78,44 @@ impl Kind {
     }
 }
 
-/// Reads every JSON file of a folder, or the two that we bring; files that ThingsBoard has no word for are an error.
+/// Reads every JSON file of a folder and of those below it, or the two that we bring. What is none of the kinds is
+/// somebody else's.
 pub(super) fn read(folder: Option<&Path>, placeholders: &Placeholders) -> Result<Vec<Import>, FileError> {
-    let Some(folder) = folder else {
-        let ours = [("rule-chain.json", RULE_CHAIN), ("device-profile.json", DEVICE_PROFILE)];
-        let ours = ours.map(|(name, text)| import_of(Path::new(name), text, placeholders));
-        return ours.into_iter().collect();
-    };
-    let unreadable = |source| FileError::new(folder, source);
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|ending| ending == "json") {
-            paths.push(path);
-        }
-    }
     let mut imports = Vec::new();
-    for path in paths {
-        let text = fs::read_to_string(&path).map_err(|source| FileError::new(&path, source))?;
-        imports.push(import_of(&path, &text, placeholders)?);
+    let Some(folder) = folder else {
+        for (name, text) in [("rule-chain.json", RULE_CHAIN), ("device-profile.json", DEVICE_PROFILE)] {
+            imports.extend(import_of(Path::new(name), text, placeholders)?);
+        }
+        return Ok(imports);
+    };
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let unreadable = |source| FileError::new(&folder, source);
+        for entry in fs::read_dir(&folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "json") {
+                let text = fs::read_to_string(&path).map_err(|source| FileError::new(&path, source))?;
+                imports.extend(import_of(&path, &text, placeholders)?);
+            }
+        }
     }
     imports.sort_by_key(|import| import.kind);
     Ok(imports)
 }
 
-fn import_of(path: &Path, text: &str, placeholders: &Placeholders) -> Result<Import, FileError> {
-    let invalid = |what: String| FileError::new(path, io::Error::new(io::ErrorKind::InvalidData, what));
-    let content: Value = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
+fn import_of(path: &Path, text: &str, placeholders: &Placeholders) -> Result<Option<Import>, FileError> {
+    let content: Value = serde_json::from_str(text)
+        .map_err(|error| FileError::new(path, io::Error::new(io::ErrorKind::InvalidData, error)))?;
     let Value::Object(mut content) = content else {
-        return Err(invalid("it is no JSON object".to_owned()));
+        return Ok(None);
     };
-    let kind = Kind::of(&content).ok_or_else(|| invalid("it is nothing that ThingsBoard imports".to_owned()))?;
+    let Some(kind) = Kind::of(&content) else {
+        return Ok(None);
+    };
     content.values_mut().for_each(|value| fill_in(value, placeholders));
-    Ok(Import { kind, content })
+    Ok(Some(Import { kind, content }))
 }
 
 /// Imports them; returns their names.
@@ -179,10 +184,11 @@ async fn widget_type(session: &Session, file: Map<String, Value>) -> Result<Stri
 }
 
 async fn widgets_bundle(session: &Session, mut file: Map<String, Value>) -> Result<String, UpstreamError> {
-    let bundle = file.remove("widgetsBundle").unwrap_or_default();
+    let widgets = file.remove("widgetTypeFqns");
+    let bundle = file.remove("widgetsBundle").unwrap_or(Value::Object(file));
     let bundle = merged(session, &["widgetsBundles"], "title", bundle).await?;
     let saved: Named = post(session, &["widgetsBundle"], &[], &bundle).await?;
-    if let Some(widgets) = file.remove("widgetTypeFqns") {
+    if let Some(widgets) = widgets {
         let path = ["api", "widgetsBundle", &super::number(&saved.id)?, "widgetTypeFqns"];
         session
             .call(reqwest::Method::POST, &path, &[], Some(&widgets))
