@@ -20,6 +20,7 @@ use url::Url;
 
 use self::files::{Files, Paths};
 pub use self::files::{MQTT_FILE, TELEGRAF_FILE, UPDATER_FILE, UnusableConfiguration};
+use crate::clock;
 use crate::enroll::{self, EnrollError, Enrollment};
 use crate::identity::{Identity, IdentityError};
 use crate::state::{StateDirectory, StateError};
@@ -131,9 +132,10 @@ impl Agents {
         let id = self.identity.id();
         let url = enroll::route(&self.settings.url, &["devices", id.as_str(), "configuration"])?;
         let identity = self.identity.with_chain(enrollment.certificate_chain_pem());
+        let not_before = clock::floor(&self.state)?.max(enrollment.server_time());
         let client = enrollment
             .server_trust()
-            .client(&self.settings.url, Some(identity))
+            .client(&self.settings.url, Some(identity), not_before)
             .await?;
         let response = client.get(url).send().await.map_err(EnrollError::unavailable)?;
         if response.status() != StatusCode::OK {

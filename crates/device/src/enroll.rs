@@ -19,6 +19,7 @@ pub use enrollment::{BadAnswer, Enrollment};
 pub(crate) use enrollment::{CERTIFICATE_FILE, copy_of};
 pub use trust::{InvalidFingerprint, ServerTrust, parse_fingerprint};
 
+use crate::clock;
 use crate::identity::Identity;
 
 /// Largest answer: four certificates and a page of settings are about 6 KiB.
@@ -136,7 +137,7 @@ impl fmt::Display for Refusal {
 
 /// Enrolls the device: sends its request until there is an answer, and checks the answer.
 pub async fn enroll(settings: &EnrollSettings, identity: &Identity) -> Result<Enrollment, EnrollError> {
-    let client = settings.trust.client(&settings.url, None).await?;
+    let client = settings.trust.client(&settings.url, None, clock::built_at()).await?;
     let deadline = Instant::now() + settings.patience.total;
     loop {
         let response = post(&client, settings, identity).await?;
@@ -151,7 +152,11 @@ pub async fn enroll(settings: &EnrollSettings, identity: &Identity) -> Result<En
                 );
                 tokio::time::sleep(wait).await;
             }
-            Some(_) | None => return conclude(response, identity).await,
+            Some(_) | None => {
+                let enrollment = conclude(response, identity).await?;
+                enrollment.check_root(&settings.trust)?;
+                return Ok(enrollment);
+            }
         }
     }
 }

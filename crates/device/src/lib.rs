@@ -27,4 +27,5 @@ pub mod terminal;
 pub mod tunnel;
 pub mod up;
 
+mod clock;
 mod x509;

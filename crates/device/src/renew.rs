@@ -2,16 +2,19 @@
 //!
 //! The device keeps its key, so that one file decides which certificate it has, also after a power cut.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::chassis::http_client;
 use common::domain::{Clock, SystemClock, Timestamp};
 use reqwest::{Client, StatusCode};
+use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::clock;
 use crate::enroll::{self, EnrollError, Enrollment};
 use crate::identity::{Identity, IdentityError};
 use crate::state::{StateDirectory, StateError};
@@ -72,10 +75,17 @@ impl Renewer {
         let url = self.route("checkin")?;
         let client = self.client(enrollment).await?;
         let response = client.post(url).send().await.map_err(EnrollError::unavailable)?;
-        match response.status() {
-            StatusCode::OK => Ok(()),
-            _ => Err(enroll::refused(response).await.into()),
+        if response.status() != StatusCode::OK {
+            return Err(enroll::refused(response).await.into());
         }
+        let body = http_client::read_limited(response, enroll::MAX_BODY_BYTES)
+            .await
+            .map_err(EnrollError::unavailable)?;
+        // Without a time in it, it is a check-in all the same.
+        if let Ok(CheckedIn { server_time }) = serde_json::from_slice(&body) {
+            clock::remember(&self.state, server_time)?;
+        }
+        Ok(())
     }
 
     /// Renews whenever two thirds of the certificate's life are over, until `stop`.
@@ -83,7 +93,7 @@ impl Renewer {
         let mut due = due_at(&enrollment, self.jitter());
         let mut retry = RETRY;
         loop {
-            let now = SystemClock.now();
+            let now = clock::now(&self.state).unwrap_or_else(|_unreadable| SystemClock.now());
             let pause = if now < due {
                 Duration::try_from(due - now).unwrap_or(LOOK).min(LOOK)
             } else {
@@ -97,8 +107,9 @@ impl Renewer {
                     Err(error) => {
                         let error = common::chassis::problem::error_chain(&error);
                         tracing::warn!(error, "The certificate is not renewed yet");
+                        let pause = retry;
                         retry = (retry * 2).min(LONGEST_RETRY);
-                        retry
+                        pause
                     }
                 }
             };
@@ -126,7 +137,10 @@ impl Renewer {
 
     async fn client(&self, enrollment: &Enrollment) -> Result<Client, EnrollError> {
         let identity = self.identity.with_chain(enrollment.certificate_chain_pem());
-        enrollment.server_trust().client(&self.url, Some(identity)).await
+        let not_before = clock::floor(&self.state).unwrap_or_else(|_unreadable| clock::built_at());
+        let not_before = not_before.max(enrollment.server_time());
+        let trust = enrollment.server_trust();
+        trust.client(&self.url, Some(identity), not_before).await
     }
 
     fn route(&self, operation: &str) -> Result<Url, EnrollError> {
@@ -140,9 +154,35 @@ impl Renewer {
     }
 }
 
+/// The part of the answer to a check-in that matters here.
+#[derive(Deserialize)]
+struct CheckedIn {
+    #[serde(with = "time::serde::rfc3339")]
+    server_time: Timestamp,
+}
+
 /// When to renew: at two thirds of the certificate's life, or up to a twentieth of it earlier.
 fn due_at(enrollment: &Enrollment, jitter: f64) -> Timestamp {
-    let (begin, end) = (enrollment.not_before(), enrollment.not_after());
+    due_within(&(enrollment.not_before()..enrollment.not_after()), jitter)
+}
+
+fn due_within(life: &Range<Timestamp>, jitter: f64) -> Timestamp {
     let share = 2.0 / 3.0 - jitter / 20.0;
-    begin + (end - begin) * share
+    let due = life.start + (life.end - life.start) * share;
+    due.replace_nanosecond(0).unwrap_or(due)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_renewed_at_two_thirds_of_its_life_or_a_little_earlier() {
+        let life = datetime!(2026-05-01 0:00 UTC)..datetime!(2026-05-31 0:00 UTC);
+
+        assert_eq!(due_within(&life, 0.0), datetime!(2026-05-21 0:00 UTC));
+        assert_eq!(due_within(&life, 1.0), datetime!(2026-05-19 12:00 UTC));
+    }
 }

@@ -1,11 +1,15 @@
 //! The one way to make an HTTP client: with deadlines, without redirects, without surprises.
 
+mod late_clock;
+
 use std::time::Duration;
 
 use axum::body::Bytes;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, Response};
 use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::domain::Timestamp;
 
 /// How a client is built.
 #[derive(Debug, Clone)]
@@ -30,6 +34,9 @@ pub enum Trust {
     SystemAnd(Vec<u8>),
     /// These and no others, in PEM: for a private authority such as step-ca.
     Only(Vec<u8>),
+    /// The same, by a machine whose clock may be late: certificates are checked at this time when it is later than
+    /// what the clock says.
+    OnlyNotBefore(Vec<u8>, Timestamp),
 }
 
 impl Default for HttpClientOptions {
@@ -46,7 +53,13 @@ impl Default for HttpClientOptions {
 /// The client cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client cannot be built: its certificate authorities or its own certificate are missing or not PEM")]
-pub struct HttpClientError(#[from] reqwest::Error);
+pub struct HttpClientError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl From<reqwest::Error> for HttpClientError {
+    fn from(error: reqwest::Error) -> Self {
+        Self(error.into())
+    }
+}
 
 /// Builds a client. It follows no redirect and asks no proxy of the environment: an answer that sends us
 /// elsewhere is an unexpected answer.
@@ -61,6 +74,10 @@ pub fn build(options: &HttpClientOptions) -> Result<Client, HttpClientError> {
         Trust::System => builder,
         Trust::SystemAnd(pem) => builder.tls_certs_merge(Certificate::from_pem_bundle(pem)?),
         Trust::Only(pem) => builder.tls_certs_only(Certificate::from_pem_bundle(pem)?),
+        Trust::OnlyNotBefore(pem, time) => {
+            let tls = late_clock::tls(pem, *time, options.identity.as_ref()).map_err(HttpClientError)?;
+            return Ok(builder.tls_backend_preconfigured(tls).build()?);
+        }
     };
     let builder = match &options.identity {
         Some(pem) => builder.identity(Identity::from_pem(pem.expose_secret().as_bytes())?),

@@ -10,6 +10,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
 use super::trust::ServerTrust;
+use crate::clock;
 use crate::identity::{Identity, IdentityError};
 use crate::state::{StateDirectory, StateError};
 use crate::x509;
@@ -89,6 +90,16 @@ impl Enrollment {
         Ok(Self { answer, network })
     }
 
+    /// Checks that the root which came with the certificate is one that the device was told to believe before.
+    pub(crate) fn check_root(&self, trust: &ServerTrust) -> Result<(), BadAnswer> {
+        let authorities = x509::certificates(&self.answer.ca_chain).unwrap_or_default();
+        if authorities.last().is_some_and(|root| trust.vouches_for(root)) {
+            Ok(())
+        } else {
+            Err(BadAnswer("its root is not the one that the device was told to believe"))
+        }
+    }
+
     /// Whether a device with this state has ever enrolled. Blocks on the disk.
     pub(crate) fn is_stored(state: &StateDirectory) -> Result<bool, StateError> {
         Ok(state.read(ENROLLMENT_FILE)?.is_some())
@@ -136,6 +147,7 @@ impl Enrollment {
     /// Stores it for good, and writes the files for other programs. Blocks on the disk.
     pub fn store(&self, state: &StateDirectory, identity: &Identity) -> Result<(), StateError> {
         state.write(ENROLLMENT_FILE, &self.answer.to_json())?;
+        clock::remember(state, self.server_time())?;
         self.write_copies(state, identity)
     }
 
@@ -192,6 +204,11 @@ impl Enrollment {
         let leaf = x509::certificates(&self.answer.certificate).and_then(|mut leaf| leaf.pop());
         let begin = leaf.and_then(|der| x509::parse(&der).map(|leaf| leaf.validity().not_before.to_datetime()));
         begin.expect("the certificate was read before")
+    }
+
+    /// Returns the bridge's time when it answered.
+    pub(crate) fn server_time(&self) -> Timestamp {
+        self.answer.server_time
     }
 
     /// Returns when the certificate ends.

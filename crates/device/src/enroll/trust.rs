@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use common::chassis::http_client::{self, HttpClientOptions, Trust};
-use common::domain::Digest;
+use common::domain::{Digest, Timestamp};
 use reqwest::Client;
 use reqwest::redirect::Policy;
 use secrecy::SecretString;
@@ -64,12 +64,19 @@ pub fn parse_fingerprint(text: &str) -> Result<Digest, InvalidFingerprint> {
 }
 
 impl ServerTrust {
-    /// Builds a client that talks to this server and believes no other; `identity` proves who we are.
-    pub(crate) async fn client(&self, url: &Url, identity: Option<SecretString>) -> Result<Client, EnrollError> {
+    /// Builds a client that talks to this server and believes no other; `identity` proves who we are. The server's
+    /// certificate is checked at `not_before` when our clock is late.
+    pub(crate) async fn client(
+        &self,
+        url: &Url,
+        identity: Option<SecretString>,
+        not_before: Timestamp,
+    ) -> Result<Client, EnrollError> {
+        let only = |pem: String| Trust::OnlyNotBefore(pem.into_bytes(), not_before);
         let trust = match (self, url.scheme()) {
             (Self::Loopback, "http") if is_loopback(url) => Trust::Only(Vec::new()),
-            (Self::Roots(pem), "https") => Trust::Only(pem.clone().into_bytes()),
-            (Self::Fingerprint(digest), "https") => Trust::Only(fetch_root(url, digest).await?.into_bytes()),
+            (Self::Roots(pem), "https") => only(pem.clone()),
+            (Self::Fingerprint(digest), "https") => only(fetch_root(url, digest).await?),
             (Self::Loopback | Self::Roots(_) | Self::Fingerprint(_), _) => {
                 return Err(EnrollError::InsecureUrl);
             }
@@ -81,6 +88,15 @@ impl ServerTrust {
             identity,
         };
         http_client::build(&options).map_err(|_| EnrollError::InvalidRoots)
+    }
+
+    /// Whether a root certificate (DER) is one that the device was told to believe.
+    pub(crate) fn vouches_for(&self, root: &[u8]) -> bool {
+        match self {
+            Self::Loopback => true,
+            Self::Roots(pem) => x509::certificates(pem).is_some_and(|roots| roots.iter().any(|it| it == root)),
+            Self::Fingerprint(digest) => Digest::of(root) == *digest,
+        }
     }
 }
 
@@ -153,14 +169,15 @@ mod tests {
             ("ftp://127.0.0.1/", ServerTrust::Loopback),
         ];
         for (url, trust) in cases {
-            let error = trust.client(&url.parse().unwrap(), None).await.unwrap_err();
+            let url = url.parse().unwrap();
+            let client = trust.client(&url, None, Timestamp::UNIX_EPOCH);
+            let error = client.await.unwrap_err();
             assert!(matches!(error, EnrollError::InsecureUrl), "{url}: {error:?}");
         }
         for url in ["http://127.0.0.1:8000/", "http://[::1]:8000", "http://localhost"] {
-            assert!(
-                ServerTrust::Loopback.client(&url.parse().unwrap(), None).await.is_ok(),
-                "{url}"
-            );
+            let url = url.parse().unwrap();
+            let client = ServerTrust::Loopback.client(&url, None, Timestamp::UNIX_EPOCH);
+            assert!(client.await.is_ok(), "{url}");
         }
     }
 }

@@ -17,7 +17,8 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -84,19 +85,47 @@ impl Authority {
         })
     }
 
+    pub(crate) fn root_pem(&self) -> String {
+        self.root.pem()
+    }
+
     fn tls(&self) -> ServerConfig {
+        let (chain, key) = self.server_certificate(&CertificateParams::default());
+        let builder = tls_builder();
+        builder.with_no_client_auth().with_single_cert(chain, key).unwrap()
+    }
+
+    /// TLS that asks clients for a certificate of this authority; its own is valid as the params say.
+    pub(crate) fn mutual_tls(&self, validity: &CertificateParams) -> ServerConfig {
+        let (chain, key) = self.server_certificate(validity);
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.root.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let clients = clients.allow_unauthenticated().build().unwrap();
+        let builder = tls_builder().with_client_cert_verifier(clients);
+        builder.with_single_cert(chain, key).unwrap()
+    }
+
+    fn server_certificate(
+        &self,
+        validity: &CertificateParams,
+    ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name = DistinguishedName::new();
+        (params.not_before, params.not_after) = (validity.not_before, validity.not_after);
         let leaf = params.signed_by(&key, &self.intermediate).unwrap();
         let chain = vec![leaf.der().clone(), self.intermediate.der().clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap();
-        builder.with_no_client_auth().with_single_cert(chain, key).unwrap()
+        (chain, key)
     }
+}
+
+fn tls_builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider);
+    builder.with_safe_default_protocol_versions().unwrap()
 }
 
 pub(crate) fn leaf_params(id: &str) -> CertificateParams {
@@ -234,7 +263,7 @@ pub(crate) fn created(answer: &Value) -> Response {
     (StatusCode::CREATED, answer.to_string()).into_response()
 }
 
-async fn bind() -> TcpListener {
+pub(crate) async fn bind() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
 }
 
@@ -283,9 +312,9 @@ async fn configuration(State(world): State<Arc<World>>) -> Response {
     })
 }
 
-struct TlsListener {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
+pub(crate) struct TlsListener {
+    pub(crate) listener: TcpListener,
+    pub(crate) acceptor: TlsAcceptor,
 }
 
 impl axum::serve::Listener for TlsListener {

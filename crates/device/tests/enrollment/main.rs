@@ -5,6 +5,7 @@ mod agent;
 mod agents;
 mod bridge;
 mod lies;
+mod renewal;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
