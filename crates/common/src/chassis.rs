@@ -7,6 +7,7 @@ pub mod http_client;
 pub mod json;
 pub mod layers;
 pub mod metrics;
+pub mod openapi;
 pub mod path;
 pub mod problem;
 pub mod rate_limit;

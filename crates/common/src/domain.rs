@@ -35,7 +35,7 @@ pub use jobs::{Job, JobAction, JobQueue, JobState, System};
 pub use metrics::{MetricsKeys, SealedMetricsKey};
 pub use network_plan::{AddPrefixError, NetworkPlan, PoolFill};
 pub use operator::{Operator, Role};
-pub use registry::{DeviceRegistry, RegistryError, RetireError, Retired, StoreError};
+pub use registry::{DeviceChanges, DeviceRegistry, RegistryError, RetireError, Retired, StoreError};
 pub use sessions::{
     NewSession, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding, TerminalPurpose, Ticket,
     TicketOffice,

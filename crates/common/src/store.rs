@@ -4,6 +4,7 @@
 //! record and its jobs included; the database's own constraints decide races.
 
 mod connect;
+mod group_commit;
 mod statement;
 mod transaction;
 
@@ -11,6 +12,7 @@ mod addresses;
 mod admission;
 mod audit;
 mod certificates;
+mod changes;
 mod devices;
 mod drift;
 mod events;
@@ -36,6 +38,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use self::group_commit::CommitQueue;
 use self::ledger_commit::LedgerQueue;
 use self::statement::sql;
 use self::transaction::Backend;
@@ -57,6 +60,7 @@ struct Shared {
     address_quarantine: Duration,
     /// Only these give out addresses: the database may know networks of former configurations.
     networks: Mutex<Networks>,
+    commits: CommitQueue,
     ledger: LedgerQueue,
     /// Keeps other processes away from a SQLite file for as long as this lives.
     _claim: Option<File>,
@@ -151,6 +155,7 @@ impl Store {
                 instance: options.instance.into(),
                 address_quarantine: options.address_quarantine,
                 networks: Mutex::default(),
+                commits: CommitQueue::default(),
                 ledger: LedgerQueue::default(),
                 _claim: claim,
             }),

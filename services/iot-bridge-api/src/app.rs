@@ -5,6 +5,7 @@ pub mod csr;
 pub mod enrollment;
 pub mod identity;
 pub mod presence;
+mod refusals;
 pub mod renewal;
 pub mod token_secret;
 

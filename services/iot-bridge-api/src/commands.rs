@@ -44,10 +44,10 @@ pub(crate) async fn open_store(
     migrations: Migrations,
     clock: Arc<dyn Clock>,
 ) -> Result<Store, Box<dyn Error>> {
-    let mut options = StoreOptions::new(config.instance.as_str());
+    let mut options = StoreOptions::new(config.instance()?);
     options.migrations = migrations;
     options.address_quarantine = std::time::Duration::from_hours(config.address_quarantine_hours.into());
-    Store::open(&config.database_url, options, clock)
+    Store::open(config.database.url()?.expose_secret(), options, clock)
         .await
         .map_err(|error| {
             if matches!(error, OpenError::Unavailable { .. }) {

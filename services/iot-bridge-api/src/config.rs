@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use common::chassis::config::{ConfigError, LogSettings, ProxySettings, TlsSettings, is_loopback, strong_secret};
+use common::chassis::config::{
+    ConfigError, DatabaseSettings, LogSettings, ProxySettings, TlsSettings, is_loopback, strong_secret,
+};
 use common::domain::{DeviceId, GroupName, IdPattern};
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -37,18 +39,13 @@ pub struct Config {
     /// What to do; without it, serve.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The database: `sqlite:///absolute/path` for one process, `postgres://user@host/database` for more.
-    #[arg(
-        long,
-        global = true,
-        env = "DATABASE_URL",
-        default_value = "sqlite:///var/lib/iot-bridge/bridge.db",
-        hide_env_values = true
-    )]
-    pub database_url: String,
-    /// The name of this process; each one has an audit chain of its own.
-    #[arg(long, global = true, env = "INSTANCE", default_value = "bridge-1")]
-    pub instance: String,
+    /// Where everything is recorded.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+    /// The name of this process, unlike any other process's: each one has an audit chain of its own. Unless set,
+    /// `bridge-1` with a database file, and `bridge-` with the machine's name otherwise.
+    #[arg(long, global = true, env = "INSTANCE")]
+    pub instance: Option<String>,
     /// How long a decommissioned device's address is not given out again, in hours.
     #[arg(long, global = true, env = "ADDRESS_QUARANTINE_HOURS", default_value_t = 24)]
     pub address_quarantine_hours: u32,
@@ -191,6 +188,18 @@ impl TokenSettings {
 }
 
 impl Config {
+    /// Returns the name of this process.
+    pub fn instance(&self) -> Result<String, ConfigError> {
+        if let Some(name) = &self.instance {
+            return Ok(name.clone());
+        }
+        if self.database.is_file()? {
+            return Ok("bridge-1".to_owned());
+        }
+        let machine = rustix::system::uname();
+        Ok(format!("bridge-{}", machine.nodename().to_string_lossy()))
+    }
+
     /// Checks what the service can choose.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         Ok(Settings {
@@ -206,6 +215,7 @@ impl Config {
     /// Checks everything that serving needs, without touching another system.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.settings()?;
+        self.instance()?;
         self.step_ca.options()?;
         self.issuer.rules()?;
         self.neighbours.parts()?;

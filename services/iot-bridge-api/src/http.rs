@@ -21,15 +21,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use common::chassis::layers::{self, Layers, Limits};
-use common::chassis::{health, problem::ProblemType};
+use common::chassis::{health, openapi, problem::ProblemType};
 
 use self::state::{AppState, CaProbe, DatabaseProbe, HubProbe, OrdersProbe};
 use self::table::Table;
 pub use self::table::{RouteEntry, Who};
 pub use self::webhooks::platform_event;
 use crate::services::{Doors, SERVICE, Services};
+
+/// What every route does, for people.
+const API: &str = include_str!("../../../docs/api.md");
 
 /// Largest body, in bytes: an enrollment with the largest CSR has less.
 const MAX_BODY_LENGTH: usize = 16 * 1024;
@@ -56,7 +59,8 @@ pub(crate) fn router(services: &Services, doors: Doors) -> Router {
     let messages = messages()
         .into_router()
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_LENGTH));
-    let all = routes.merge(messages).with_state(state).merge(health);
+    let described = openapi::router(SERVICE, env!("CARGO_PKG_VERSION"), API);
+    let all = routes.merge(messages).with_state(state).merge(health).merge(described);
     let layers = Layers {
         limits: Limits {
             body_bytes: MAX_MESSAGE_LENGTH,
@@ -88,6 +92,7 @@ fn table() -> Table {
         .route("POST",   "/.well-known/est/simplereenroll", Device,        post(est::reenroll))
         .route("GET",    "/devices",                      Viewer,          get(devices::list))
         .route("GET",    "/devices/{id}",                 Viewer,          get(devices::show))
+        .route("PATCH",  "/devices/{id}",                 Admin,           patch(devices::describe))
         .route("DELETE", "/devices/{id}",                 Admin,           delete(devices::decommission))
         .route("POST",   "/devices/{id}/quarantine",      Admin,           post(devices::quarantine))
         .route("POST",   "/devices/{id}/release",         Admin,           post(devices::release))

@@ -20,6 +20,8 @@ pub enum KillPoint {
     K6,
     /// The device is in service, and not told.
     K7,
+    /// The update server has a target, and nothing is said of it yet.
+    K9,
 }
 
 #[cfg(debug_assertions)]

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use common::domain::{CertificateIntent, System, Timestamp, VpnAddress, VpnNetwork, WireguardKey};
+use common::domain::{CertificateIntent, Digest, System, Timestamp, VpnAddress, VpnNetwork, WireguardKey};
 
 pub use self::metrics::{MetricsKey, MetricsPlace, MetricsStore};
 pub use self::neighbours::{ChangePage, DevicePlatform, Neighbour, Passport, UpdateServer};
@@ -101,6 +101,10 @@ pub trait CertificateAuthority: Send + Sync + 'static {
 
     /// Returns the roots that are trusted (several during a rotation): PEM blocks, pinned and not just fetched.
     async fn roots(&self) -> Result<String, UpstreamError>;
+
+    /// Returns the digests of the keys that are its own, of its certificates and of whoever speaks for us: no device
+    /// may have one of them.
+    async fn own_keys(&self) -> Result<Vec<Digest>, UpstreamError>;
 
     /// Returns the current revocation list, DER (RFC 5280 §5); none when this authority keeps none.
     async fn crl(&self) -> Result<Option<Vec<u8>>, UpstreamError>;

@@ -214,7 +214,10 @@ impl Services {
     /// Makes the address pool and brings the hub's members back, then starts what runs beside requests. A hub that
     /// is away is no reason not to start.
     pub async fn start(&self, shutdown: &Shutdown) -> Result<(), StoreError> {
+        use common::domain::JobQueue as _;
+
         self.addressing.begin().await?;
+        self.store.take_back().await?;
         let stop = shutdown.token();
         shutdown.spawn(Arc::clone(&self.reconciler).run(self.reconcile_every, stop.clone()));
         shutdown.spawn(Arc::clone(&self.addressing).run(stop.clone()));

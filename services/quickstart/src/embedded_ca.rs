@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use common::domain::{CertificateIntent, Clock, System, Timestamp};
+use common::domain::{CertificateIntent, Clock, Digest, System, Timestamp};
+use iot_bridge_api::app::certificate::key_digests;
 use iot_bridge_api::ports::{CertificateAuthority, SignedChain, UpstreamError};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams,
@@ -160,6 +161,11 @@ impl CertificateAuthority for EmbeddedCa {
 
     async fn roots(&self) -> Result<String, UpstreamError> {
         Ok(self.root_pem.clone())
+    }
+
+    async fn own_keys(&self) -> Result<Vec<Digest>, UpstreamError> {
+        key_digests(&format!("{}{}", self.root_pem, self.intermediate_pem))
+            .map_err(|error| UpstreamError::unexpected(System::CertificateAuthority, error))
     }
 
     async fn crl(&self) -> Result<Option<Vec<u8>>, UpstreamError> {

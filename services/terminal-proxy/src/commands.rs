@@ -10,6 +10,7 @@ use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::token::{JwksCache, TokenVerifier};
 use common::domain::{Clock, SystemClock};
 use common::store::{Migrations, OpenError, Store, StoreOptions};
+use secrecy::ExposeSecret as _;
 use terminal_proxy::config::{Command, Config};
 
 /// Runs a command that is not `serve`.
@@ -46,7 +47,8 @@ pub(crate) fn trust(
 pub(crate) async fn open_store(config: &Config, migrations: Migrations) -> Result<Store, Box<dyn Error>> {
     let mut options = StoreOptions::new(config.instance.as_str());
     options.migrations = migrations;
-    let store = Store::open(&config.database_url, options, Arc::new(SystemClock)).await;
+    let url = config.database.url()?;
+    let store = Store::open(url.expose_secret(), options, Arc::new(SystemClock)).await;
     store.map_err(|error| {
         if matches!(error, OpenError::Unavailable { .. }) {
             return error.into();

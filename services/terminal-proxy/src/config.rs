@@ -6,7 +6,9 @@ mod recording;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::{Args, Parser, Subcommand};
-use common::chassis::config::{ConfigError, LogSettings, ProxySettings, TlsSettings, is_loopback, safe_issuer};
+use common::chassis::config::{
+    ConfigError, DatabaseSettings, LogSettings, ProxySettings, TlsSettings, is_loopback, safe_issuer,
+};
 use common::chassis::token::{JwksLocation, JwksSettings, RoleNames, TokenRules};
 use common::domain::VpnNetwork;
 use http::HeaderName;
@@ -28,15 +30,9 @@ pub struct Config {
     /// Where to listen.
     #[arg(long, env = "BIND", default_value = "127.0.0.1:8888", global = true)]
     pub bind: SocketAddr,
-    /// The database, shared with iot-bridge-api: `postgres://…`. A SQLite file belongs to one process.
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        default_value = "sqlite:///var/lib/iot-bridge/bridge.db",
-        hide_env_values = true,
-        global = true
-    )]
-    pub database_url: String,
+    /// Where devices and sessions are recorded.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
     /// The name of this process in session and audit records; unlike any other process's.
     #[arg(long, env = "INSTANCE", default_value = "terminal-proxy", global = true)]
     pub instance: String,

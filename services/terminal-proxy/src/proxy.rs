@@ -11,7 +11,7 @@ use common::chassis::metrics::HttpMetrics;
 use common::chassis::rate_limit::FailureLimiter;
 use common::chassis::shutdown::Shutdown;
 use common::chassis::token::TokenVerifier;
-use common::chassis::{health, server};
+use common::chassis::{health, openapi, server};
 use common::domain::{Clock, StoreError, VpnNetwork};
 use prometheus_client::registry::Registry;
 use tracing::info;
@@ -31,6 +31,9 @@ use crate::watching::Watching;
 
 /// The name of the service, in health answers, metrics and logs.
 const SERVICE: &str = "terminal-proxy";
+
+/// What every route does, for people.
+const API: &str = include_str!("../../../docs/api.md");
 
 /// What the service needs from whoever starts it.
 pub struct Parts {
@@ -192,7 +195,8 @@ impl TerminalProxy {
             metrics: self.metrics.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
         };
-        layers::standard(http::router(self.state.clone()).merge(health), layers)
+        let described = openapi::router(SERVICE, env!("CARGO_PKG_VERSION"), API);
+        layers::standard(http::router(self.state.clone()).merge(health).merge(described), layers)
     }
 
     /// Returns how a listener of the service is served, without TLS.

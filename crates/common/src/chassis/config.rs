@@ -2,6 +2,7 @@
 //!
 //! Files named `config.rs` are the only ones that read the environment, through clap.
 
+mod database;
 mod secret;
 
 use std::io::Write as _;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, ValueEnum};
 use tokio::net::TcpListener;
 use url::{Host, Url};
 
+pub use self::database::DatabaseSettings;
 pub use self::secret::{secret, strong_secret};
 use super::client_address::TrustedProxies;
 use super::server::TlsFiles;

@@ -187,6 +187,9 @@ pub enum AdmitError {
     /// The certificate key belongs to another device, now or in the past.
     #[error("the certificate key was already used by another device")]
     KeyAlreadyUsed,
+    /// The certificate key is the device's own of before, and a new enrollment brings a new one.
+    #[error("the certificate key was already used by this device")]
+    KeyReused,
     /// The WireGuard key belongs to another device, now or in the past.
     #[error("the WireGuard key is already in use")]
     WireguardKeyInUse,

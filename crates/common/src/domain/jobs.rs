@@ -135,6 +135,9 @@ pub trait JobQueue: Send + Sync + 'static {
     /// Takes due jobs of these systems, oldest first, at most `limit`; nobody else gets them for `lease`.
     async fn claim(&self, systems: &[System], limit: u16, lease: Duration) -> Result<Vec<Job>, StoreError>;
 
+    /// Makes the jobs due again that this process took before it died; for its start. Returns how many.
+    async fn take_back(&self) -> Result<u64, StoreError>;
+
     /// The order was carried out: it goes, unless a newer one took its place.
     async fn complete(&self, job: &Job) -> Result<(), StoreError>;
 

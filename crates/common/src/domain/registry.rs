@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Actor, Admission, AdmitError, Application, CertificateIntent, CertificateRecord, Device, DeviceId, DeviceState,
-    Digest, IssuedCertificate, LiveFacts, Renewal, System, Timestamp, VpnNetwork, WireguardKey,
+    Digest, GroupName, IssuedCertificate, LiveFacts, Renewal, System, Timestamp, VpnNetwork, WireguardKey,
 };
 
 /// The database failed us.
@@ -41,6 +41,19 @@ pub enum RegistryError {
 
 /// Why a device is not decommissioned.
 pub type RetireError = RegistryError;
+
+/// What people change about a device; what is none stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceChanges {
+    /// The fleet it belongs to, and with it who may see and open it.
+    pub group: Option<GroupName>,
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// What kind of device it is.
+    pub device_type: Option<String>,
+    /// The systems that are ordered to be told.
+    pub told: Vec<System>,
+}
 
 /// What decommissioning took out of service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +116,9 @@ pub trait DeviceRegistry: Send + Sync + 'static {
 
     /// Lets a device in quarantine back in, and orders `systems` to do so; repeatable.
     async fn release(&self, id: &DeviceId, by: &Actor, systems: &[System]) -> Result<Device, RegistryError>;
+
+    /// Changes what people say of a device; repeatable.
+    async fn describe(&self, id: &DeviceId, by: &Actor, changes: &DeviceChanges) -> Result<Device, RegistryError>;
 
     /// Allows a device to enroll once more with new keys until the given time.
     async fn allow_reenroll(&self, id: &DeviceId, by: &Actor, until: Timestamp) -> Result<(), RegistryError>;

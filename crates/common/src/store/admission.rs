@@ -72,15 +72,32 @@ pub(super) async fn check_token(
     Ok(token)
 }
 
-/// Counts a request at its token that never became an application.
-pub(super) async fn record_rejection(
-    transaction: &mut Transaction,
-    id: &DeviceId,
-    secret: &Digest,
-    reason: &'static str,
-) -> Result<(), StoreError> {
-    let token = tokens::count_refusal(transaction, secret).await?;
-    append_refusal(transaction, Some(id), token.as_ref(), reason).await
+/// Why a request was refused, for its record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Refusal {
+    /// In fixed words.
+    For(&'static str),
+    /// Its token is not good; the token itself says why.
+    Token,
+}
+
+impl Refusal {
+    pub(super) fn of(refused: &AdmitError) -> Self {
+        Self::For(match refused {
+            AdmitError::InvalidToken => return Self::Token,
+            AdmitError::DeviceMismatch => "device_mismatch",
+            AdmitError::TokenUsedUp => "token_used_up",
+            AdmitError::AlreadyEnrolled => "already_enrolled",
+            AdmitError::Conflict => "conflict",
+            AdmitError::Quarantined => "quarantined",
+            AdmitError::Retired => "retired",
+            AdmitError::KeyAlreadyUsed => "key_already_used",
+            AdmitError::KeyReused => "key_reused",
+            AdmitError::WireguardKeyInUse => "wireguard_key_in_use",
+            AdmitError::AddressPoolExhausted => "address_pool_exhausted",
+            AdmitError::Store(_) => "database_failed",
+        })
+    }
 }
 
 /// Counts a refusal at its token and records it.
@@ -88,23 +105,14 @@ pub(super) async fn record_refusal(
     transaction: &mut Transaction,
     id: Option<&DeviceId>,
     secret: &Digest,
-    refusal: &AdmitError,
+    refusal: Refusal,
 ) -> Result<(), StoreError> {
     let token = tokens::count_refusal(transaction, secret).await?;
     let reason = match (refusal, &token) {
-        (AdmitError::InvalidToken, None) => "unknown_token",
-        (AdmitError::InvalidToken, Some(token)) if token.revoked_at.is_some() => "token_revoked",
-        (AdmitError::InvalidToken, Some(_)) => "token_expired",
-        (AdmitError::DeviceMismatch, _) => "device_mismatch",
-        (AdmitError::TokenUsedUp, _) => "token_used_up",
-        (AdmitError::AlreadyEnrolled, _) => "already_enrolled",
-        (AdmitError::Conflict, _) => "conflict",
-        (AdmitError::Quarantined, _) => "quarantined",
-        (AdmitError::Retired, _) => "retired",
-        (AdmitError::KeyAlreadyUsed, _) => "key_already_used",
-        (AdmitError::WireguardKeyInUse, _) => "wireguard_key_in_use",
-        (AdmitError::AddressPoolExhausted, _) => "address_pool_exhausted",
-        (AdmitError::Store(_), _) => "database_failed",
+        (Refusal::For(reason), _) => reason,
+        (Refusal::Token, None) => "unknown_token",
+        (Refusal::Token, Some(token)) if token.revoked_at.is_some() => "token_revoked",
+        (Refusal::Token, Some(_)) => "token_expired",
     };
     append_refusal(transaction, id, token.as_ref(), reason).await
 }
@@ -294,10 +302,10 @@ pub(super) async fn claim_certificate_key(
     }
     let statement = sql("SELECT device_id FROM device_key WHERE key_digest = $1 AND device_id = $2");
     let own = transaction.optional(statement.bind(key).bind(id)).await?;
-    if own.is_some() && may_keep {
-        Ok(())
-    } else {
-        Err(AdmitError::KeyAlreadyUsed)
+    match own {
+        Some(_) if may_keep => Ok(()),
+        Some(_) => Err(AdmitError::KeyReused),
+        None => Err(AdmitError::KeyAlreadyUsed),
     }
 }
 

@@ -56,8 +56,7 @@ impl AuditTrail for Store {
     }
 }
 
-/// Records what someone did to a device, as the last step of a transaction: from here to the commit the chain of this
-/// instance is locked.
+/// Has it recorded what someone did to a device, when the transaction is committed.
 pub(super) async fn append_about(
     transaction: &mut Transaction,
     actor: Actor,
@@ -65,25 +64,32 @@ pub(super) async fn append_about(
     device_id: &DeviceId,
     detail: serde_json::Value,
 ) -> Result<(), StoreError> {
-    append(
-        transaction,
-        &AuditEvent {
-            actor,
-            action,
-            device_id: Some(device_id.clone()),
-            detail,
-        },
-    )
-    .await
+    transaction.record(AuditEvent {
+        actor,
+        action,
+        device_id: Some(device_id.clone()),
+        detail,
+    });
+    Ok(())
 }
 
-/// Records an event; see [`append_about`].
+/// Has an event recorded when the transaction is committed.
 pub(super) async fn append(transaction: &mut Transaction, event: &AuditEvent) -> Result<(), StoreError> {
-    append_all(transaction, std::slice::from_ref(event)).await
+    transaction.record(event.clone());
+    Ok(())
 }
 
-/// Records events in their order; see [`append_about`].
+/// Has events recorded in their order when the transaction is committed.
 pub(super) async fn append_all(transaction: &mut Transaction, events: &[AuditEvent]) -> Result<(), StoreError> {
+    for event in events {
+        transaction.record(event.clone());
+    }
+    Ok(())
+}
+
+/// Writes the records of a transaction, as its last step: from here to the commit the chain of this instance is
+/// locked.
+pub(super) async fn write(transaction: &mut Transaction, events: &[AuditEvent]) -> Result<(), StoreError> {
     if events.is_empty() {
         return Ok(());
     }

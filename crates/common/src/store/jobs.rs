@@ -16,6 +16,10 @@ impl JobQueue for Store {
         in_transaction!(self, |transaction| claim(transaction, systems, limit, lease)).await
     }
 
+    async fn take_back(&self) -> Result<u64, StoreError> {
+        in_transaction!(self, |transaction| take_back(transaction)).await
+    }
+
     async fn complete(&self, job: &Job) -> Result<(), StoreError> {
         in_transaction!(self, |transaction| complete(transaction, job)).await
     }
@@ -103,12 +107,18 @@ async fn claim(
         .collect::<Result<Vec<_>, _>>()?;
     for job in &mut jobs {
         job.attempts += 1;
-        let statement = sql("UPDATE job SET attempts = $2, leased_until = $3 WHERE id = $1");
-        transaction
-            .execute(statement.bind(&job.id).bind(&job.attempts).bind(&(now + lease)))
-            .await?;
+        let statement = sql("UPDATE job SET attempts = $2, leased_until = $3, leased_by = $4 WHERE id = $1");
+        let statement = statement.bind(&job.id).bind(&job.attempts).bind(&(now + lease));
+        let owner = transaction.instance.to_string();
+        transaction.execute(statement.bind(&owner)).await?;
     }
     Ok(jobs)
+}
+
+async fn take_back(transaction: &mut Transaction) -> Result<u64, StoreError> {
+    let owner = transaction.instance.to_string();
+    let statement = sql("UPDATE job SET leased_until = NULL WHERE leased_by = $1 AND leased_until IS NOT NULL");
+    transaction.execute(statement.bind(&owner)).await
 }
 
 async fn complete(transaction: &mut Transaction, job: &Job) -> Result<(), StoreError> {

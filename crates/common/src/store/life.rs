@@ -6,8 +6,8 @@ use super::statement::sql;
 use super::transaction::Transaction;
 use super::{addresses, admission, audit, certificates, devices, jobs, live};
 use crate::domain::{
-    Actor, CertificateState, Device, DeviceId, DeviceState, JobAction, RegistryError, Retired, StoreError, System,
-    Timestamp,
+    Actor, CertificateState, Device, DeviceChanges, DeviceId, DeviceState, JobAction, RegistryError, Retired,
+    StoreError, System, Timestamp,
 };
 
 /// Puts a device into service. Without an active certificate it stays where it is.
@@ -123,6 +123,42 @@ pub(super) async fn release(
     let detail = serde_json::json!({ "state": resume_state });
     audit::append_about(transaction, by.clone(), "device.released", id, detail).await?;
     Ok(devices::read_back(transaction, id).await?)
+}
+
+/// Changes what people say of a device.
+pub(super) async fn describe(
+    transaction: &mut Transaction,
+    id: &DeviceId,
+    by: &Actor,
+    changes: &DeviceChanges,
+) -> Result<Device, RegistryError> {
+    let before = lock(transaction, id).await?.device;
+    if before.state == DeviceState::Retired {
+        return Err(RegistryError::WrongState(before.state));
+    }
+    let statement = sql("UPDATE device
+                         SET group_name = COALESCE($2, group_name), display_name = COALESCE($3, display_name),
+                             device_type = COALESCE($4, device_type)
+                         WHERE id = $1")
+    .bind(id)
+    .bind_optional(changes.group.as_ref())
+    .bind_optional(changes.display_name.as_ref())
+    .bind_optional(changes.device_type.as_ref());
+    transaction.execute(statement).await?;
+    let after = devices::read_back(transaction, id).await?;
+    if after == before {
+        return Ok(after);
+    }
+    if after.state == DeviceState::Enrolled {
+        jobs::place(transaction, id, &changes.told, JobAction::Ensure).await?;
+    }
+    let detail = serde_json::json!({
+        "group": [before.group, after.group],
+        "device_name": [before.display_name, after.display_name],
+        "device_type": [before.device_type, after.device_type],
+    });
+    audit::append_about(transaction, by.clone(), "device.described", id, detail).await?;
+    Ok(after)
 }
 
 /// Allows one enrollment with new keys until the given time.

@@ -3,11 +3,13 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::admission::{self, Refusal};
+use super::changes::{Admit, MarkEnrolled, RecordCertificate, RecordProof, Refuse, Renew};
 use super::transaction::in_transaction;
-use super::{Store, addresses, admission, certificates, life, renewal};
+use super::{Store, addresses, life, renewal};
 use crate::domain::{
-    Actor, Admission, AdmitError, Application, CertificateIntent, Device, DeviceId, DeviceRegistry, Digest,
-    IssuedCertificate, LiveFacts, RegistryError, Renewal, RetireError, Retired, StoreError, System, Timestamp,
+    Actor, Admission, AdmitError, Application, CertificateIntent, Device, DeviceChanges, DeviceId, DeviceRegistry,
+    Digest, IssuedCertificate, LiveFacts, RegistryError, Renewal, RetireError, Retired, StoreError, System, Timestamp,
     VpnNetwork, WireguardKey,
 };
 
@@ -26,42 +28,35 @@ impl DeviceRegistry for Store {
         if let Err(refusal) = &verdict
             && !matches!(refusal, AdmitError::Store(_))
         {
-            self.refuse(id, token, refusal).await?;
+            self.refuse(id, token, Refusal::of(refusal)).await?;
         }
         verdict
     }
 
     async fn record_refusal(&self, id: &DeviceId, token: &Digest, reason: &'static str) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| admission::record_rejection(
-            transaction,
-            id,
-            token,
-            reason
-        ))
-        .await
+        self.refuse(Some(id), token, Refusal::For(reason)).await
     }
 
     async fn admit(&self, id: &DeviceId, token: &Digest, application: &Application) -> Result<Admission, AdmitError> {
-        let networks = self.networks();
-        let decision = in_transaction!(self, |transaction| admission::admit(
-            transaction,
-            &networks,
-            id,
-            token,
-            application
-        ))
-        .await;
-        // The refusal undid its own transaction, so its record needs another one.
+        let change = Admit {
+            networks: self.networks(),
+            id: id.clone(),
+            secret: *token,
+            application: application.clone(),
+        };
+        let decision = self.commit(change).await;
+        // The refusal undid what it was about, so its record comes after.
         if let Err(refusal) = &decision
             && !matches!(refusal, AdmitError::Store(_))
         {
-            self.refuse(Some(id), token, refusal).await?;
+            self.refuse(Some(id), token, Refusal::of(refusal)).await?;
         }
         decision
     }
 
     async fn renew(&self, id: &DeviceId, request: &Renewal) -> Result<Admission, AdmitError> {
-        in_transaction!(self, |transaction| renewal::renew(transaction, id, request)).await
+        let (id, renewal) = (id.clone(), request.clone());
+        self.commit(Renew { id, renewal }).await
     }
 
     async fn record_proof(
@@ -70,13 +65,13 @@ impl DeviceRegistry for Store {
         certificate: Uuid,
         systems: &[System],
     ) -> Result<Device, RegistryError> {
-        in_transaction!(self, |transaction| renewal::record_proof(
-            transaction,
+        let (id, systems) = (id.clone(), systems.to_vec());
+        let change = RecordProof {
             id,
             certificate,
-            systems
-        ))
-        .await
+            systems,
+        };
+        self.commit(change).await
     }
 
     async fn replace_wireguard_key(&self, id: &DeviceId, key: WireguardKey) -> Result<Device, AdmitError> {
@@ -88,11 +83,13 @@ impl DeviceRegistry for Store {
         intent: &CertificateIntent,
         issued: &IssuedCertificate,
     ) -> Result<IssuedCertificate, StoreError> {
-        in_transaction!(self, |transaction| certificates::issue(transaction, intent, issued)).await
+        let (intent, issued) = (intent.clone(), issued.clone());
+        self.commit(RecordCertificate { intent, issued }).await
     }
 
     async fn mark_enrolled(&self, id: &DeviceId, systems: &[System]) -> Result<Device, RegistryError> {
-        in_transaction!(self, |transaction| life::mark_enrolled(transaction, id, systems)).await
+        let (id, systems) = (id.clone(), systems.to_vec());
+        self.commit(MarkEnrolled { id, systems }).await
     }
 
     async fn retire(&self, id: &DeviceId, by: &Actor, systems: &[System]) -> Result<Retired, RetireError> {
@@ -115,6 +112,10 @@ impl DeviceRegistry for Store {
         in_transaction!(self, |transaction| life::release(transaction, id, by, systems)).await
     }
 
+    async fn describe(&self, id: &DeviceId, by: &Actor, changes: &DeviceChanges) -> Result<Device, RegistryError> {
+        in_transaction!(self, |transaction| life::describe(transaction, id, by, changes)).await
+    }
+
     async fn allow_reenroll(&self, id: &DeviceId, by: &Actor, until: Timestamp) -> Result<(), RegistryError> {
         in_transaction!(self, |transaction| life::allow_reenroll(transaction, id, by, until)).await
     }
@@ -125,13 +126,8 @@ impl DeviceRegistry for Store {
 }
 
 impl Store {
-    async fn refuse(&self, id: Option<&DeviceId>, token: &Digest, refusal: &AdmitError) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| admission::record_refusal(
-            transaction,
-            id,
-            token,
-            refusal
-        ))
-        .await
+    async fn refuse(&self, id: Option<&DeviceId>, token: &Digest, refusal: Refusal) -> Result<(), StoreError> {
+        let (id, secret) = (id.cloned(), *token);
+        self.commit(Refuse { id, secret, refusal }).await
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
-use super::Store;
 use super::statement::{Row, Statement};
-use crate::domain::{StoreError, Timestamp};
+use super::{Store, audit};
+use crate::domain::{AuditEvent, StoreError, Timestamp};
 
 /// The longest that anyone waits for one transaction.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -72,6 +72,8 @@ pub(super) struct Transaction {
     pub(super) now: Timestamp,
     /// The process that does it.
     pub(super) instance: Arc<str>,
+    /// What goes to the audit trail when everything else is written: whoever holds the chain waits for nothing else.
+    records: Vec<AuditEvent>,
     gave_way: bool,
 }
 
@@ -127,8 +129,35 @@ impl Transaction {
         row.map_err(|error| self.failed(error))
     }
 
-    /// Commits what went well; everything else is undone.
-    pub(super) async fn end<T, E: From<StoreError>>(self, outcome: Result<T, E>) -> Attempt<T, E> {
+    /// Has an event recorded with the commit.
+    pub(super) fn record(&mut self, event: AuditEvent) {
+        self.records.push(event);
+    }
+
+    /// How many events are to be recorded.
+    pub(super) fn records(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Forgets the events after the first `count`: what they are about was undone.
+    pub(super) fn forget_records_after(&mut self, count: usize) {
+        self.records.truncate(count);
+    }
+
+    /// Fails when the database will not commit this in any case.
+    pub(super) fn must_not_have_given_way(&self) -> Result<(), StoreError> {
+        if self.gave_way {
+            return Err(unavailable(GaveWay));
+        }
+        Ok(())
+    }
+
+    /// Commits what went well, its audit records included; everything else is undone.
+    pub(super) async fn end<T, E: From<StoreError>>(mut self, outcome: Result<T, E>) -> Attempt<T, E> {
+        let outcome = match outcome {
+            Ok(value) => self.write_records().await.map(|()| value).map_err(E::from),
+            Err(refused) => Err(refused),
+        };
         let gave_way = self.gave_way;
         let Ok(value) = outcome else {
             return Attempt { outcome, gave_way };
@@ -146,11 +175,21 @@ impl Transaction {
         }
     }
 
+    async fn write_records(&mut self) -> Result<(), StoreError> {
+        let records = std::mem::take(&mut self.records);
+        audit::write(self, &records).await
+    }
+
     fn failed(&mut self, error: sqlx::Error) -> StoreError {
         self.gave_way |= has_given_way(&error);
         unavailable(error)
     }
 }
+
+/// The database made the transaction give way to another one.
+#[derive(Debug, thiserror::Error)]
+#[error("the transaction gave way to another one")]
+struct GaveWay;
 
 /// Does some work in one transaction: all of it is durable when this returns `Ok`, and never only a part of it. It is
 /// done over when the database made it give way to another one.
@@ -248,6 +287,7 @@ impl Store {
             connection,
             now,
             instance: self.shared.instance.clone(),
+            records: Vec::new(),
             gave_way: false,
         }
     }

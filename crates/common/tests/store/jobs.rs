@@ -85,3 +85,16 @@ pub(crate) async fn a_worker_gets_only_the_systems_it_asks_for<D: TestDatabase>(
     assert_eq!((claimed.len(), claimed[0].system), (1, System::DevicePlatform));
     fleet.end().await;
 }
+
+pub(crate) async fn what_a_dead_process_had_taken_is_due_again_at_its_next_start<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    fleet.enroll("pump-7").await;
+    let lost = fleet.claim_vpn().await.unwrap();
+
+    let taken_back = fleet.store.take_back().await.unwrap();
+    let found = fleet.claim_vpn().await.unwrap();
+
+    assert_eq!(taken_back, 1);
+    assert_eq!((found.id, found.attempts), (lost.id, 2));
+    fleet.end().await;
+}

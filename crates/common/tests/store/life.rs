@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use common::domain::{
-    CertificateState, Clock, DeviceRegistry, DeviceState, JobAction, JobQueue, LiveFacts, RegistryError, SessionEnding,
-    SessionLedger,
+    CertificateState, Clock, DeviceChanges, DeviceRegistry, DeviceState, GroupName, JobAction, JobQueue, LiveFacts,
+    RegistryError, SessionEnding, SessionLedger, System,
 };
 
 use super::databases::TestDatabase;
-use super::fleet::{Fleet, SYSTEMS, application, id, session_on};
+use super::fleet::{Fleet, SYSTEMS, admin, application, id, session_on};
 
 pub(crate) async fn a_device_without_a_certificate_is_not_put_into_service<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
@@ -181,5 +181,32 @@ pub(crate) async fn a_device_out_of_service_is_not_changed<D: TestDatabase>() {
     }
     let repeated = fleet.apply("pump-7", &token, &application).await.unwrap_err();
     assert_eq!(repeated.to_string(), "the device was decommissioned");
+    fleet.end().await;
+}
+
+pub(crate) async fn a_device_is_moved_to_another_group_and_named<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    fleet.enroll("pump-7").await;
+    let changes = DeviceChanges {
+        group: Some(GroupName::parse("north").unwrap()),
+        display_name: Some("The pump in the cellar".to_owned()),
+        device_type: None,
+        told: vec![System::DevicePlatform],
+    };
+
+    let moved = fleet.store.describe(&id("pump-7"), &admin(), &changes).await.unwrap();
+    let again = fleet.store.describe(&id("pump-7"), &admin(), &changes).await.unwrap();
+    let nobody = fleet.store.describe(&id("nobody"), &admin(), &changes).await;
+
+    assert_eq!(moved.group.as_str(), "north");
+    assert_eq!(moved.display_name.as_deref(), Some("The pump in the cellar"));
+    assert_eq!(moved, again);
+    assert!(matches!(nobody, Err(RegistryError::Unknown)), "{nobody:?}");
+    let told = fleet
+        .jobs()
+        .await
+        .into_iter()
+        .any(|job| job.system == System::DevicePlatform);
+    assert!(told, "what shows the device is told");
     fleet.end().await;
 }

@@ -160,7 +160,7 @@ pub(crate) async fn a_device_that_starts_over_brings_new_keys<D: TestDatabase>()
     let mut old_key = application();
     old_key.key_digest = old.key_digest;
     let refused = fleet.apply("pump-7", &token, &old_key).await;
-    assert!(matches!(refused, Err(AdmitError::KeyAlreadyUsed)), "{refused:?}");
+    assert!(matches!(refused, Err(AdmitError::KeyReused)), "{refused:?}");
 
     let mut old_peer = application();
     old_peer.wireguard_key = old.wireguard_key;

@@ -20,6 +20,7 @@ use url::Url;
 use self::answers::{ActionList, Metadata, MetadataList, Target, TargetList};
 use self::types::TargetTypes;
 use super::rest::{Answer, Rest, random_token};
+use crate::kill_points::{KillPoint, reach};
 use crate::ports::{ChangePage, Neighbour, Passport, UpdateServer, UpstreamError};
 
 /// Entries on a page of a list.
@@ -137,6 +138,7 @@ impl Hawkbit {
         if answer.status != StatusCode::CONFLICT {
             answer.done()?;
         }
+        reach(KillPoint::K9).await;
         let created = self.find(&passport.id).await?;
         created.ok_or_else(|| unexpected("a target that it made is not there"))
     }

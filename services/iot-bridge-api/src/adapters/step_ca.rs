@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::chassis::http_client;
-use common::domain::{CertificateIntent, Clock, System, Timestamp};
+use common::domain::{CertificateIntent, Clock, Digest, System, Timestamp};
 use reqwest::{Client, Response, StatusCode};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -112,12 +112,19 @@ impl StepCa {
 
     async fn pinned(&self) -> Result<Arc<Pinned>, UpstreamError> {
         let mut pinned = self.pinned.lock().await;
-        if let Some(pinned) = pinned.as_ref() {
+        let now = self.clock.now();
+        if let Some(pinned) = pinned.as_ref().filter(|pinned| !pinned.is_stale(now)) {
             return Ok(Arc::clone(pinned));
         }
-        let fresh = Arc::new(trust::pin(&self.url, &self.fingerprints).await?);
-        *pinned = Some(Arc::clone(&fresh));
-        Ok(fresh)
+        match trust::pin(&self.url, &self.fingerprints, now).await {
+            Ok(fresh) => {
+                let fresh = Arc::new(fresh);
+                *pinned = Some(Arc::clone(&fresh));
+                Ok(fresh)
+            }
+            // Some of the roots are better than none.
+            Err(error) => pinned.clone().ok_or(error),
+        }
     }
 
     async fn client(&self) -> Result<Client, UpstreamError> {
@@ -242,6 +249,12 @@ impl CertificateAuthority for StepCa {
 
     async fn roots(&self) -> Result<String, UpstreamError> {
         Ok(self.pinned().await?.roots_pem.clone())
+    }
+
+    async fn own_keys(&self) -> Result<Vec<Digest>, UpstreamError> {
+        let mut keys = self.pinned().await?.keys.clone();
+        keys.push(self.minter().await?.public_key());
+        Ok(keys)
     }
 
     async fn crl(&self) -> Result<Option<Vec<u8>>, UpstreamError> {

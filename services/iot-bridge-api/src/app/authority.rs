@@ -71,10 +71,8 @@ impl Authority {
     /// Whether a key belongs to the authority itself. An authority that is away blocks nothing: it cannot sign
     /// such a key either, and the question is asked again before it does.
     async fn owns_key(&self, key: &Digest) -> bool {
-        let Ok(roots) = self.roots().await else {
-            return false;
-        };
-        certificate::key_digests(&roots).is_ok_and(|keys| keys.contains(key))
+        let keys = within_deadline(self.ca.own_keys()).await;
+        keys.is_ok_and(|keys| keys.contains(key))
     }
 }
 

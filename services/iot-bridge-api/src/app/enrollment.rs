@@ -14,6 +14,7 @@ use common::domain::{
 use super::alignment::AlignError;
 use super::csr::{AcceptedCsr, CsrRejection};
 use super::presence::Place;
+use super::refusals;
 use super::token_secret::TokenDigest;
 use super::turns::Turns;
 use super::{Authority, Network};
@@ -164,7 +165,8 @@ impl Enrollment {
     pub async fn enroll(&self, applicant: &Applicant, request: EnrollmentRequest) -> Result<Outcome, EnrollError> {
         let Applicant { id, token } = applicant;
         let accepted = self.accept(applicant, &request.csr).await?;
-        let (application, private_key) = self.application(accepted, request).await?;
+        let application = self.application(accepted, request).await;
+        let (application, private_key) = self.recorded(applicant, application).await?;
         let Some(_turn) = self.turns.wait(id, PATIENCE).await else {
             return Ok(waiting(System::CertificateAuthority));
         };
@@ -177,19 +179,24 @@ impl Enrollment {
                 tracing::warn!(device.id = %id, error = %source, "`{id}` waits for {}", system.as_str());
                 Ok(waiting(system))
             }
-            Err(error) => Err(error),
+            Err(error) => self.recorded(applicant, Err(error)).await,
         }
+    }
+
+    /// Counts a refusal at the token and records it. The registry has done so with its own.
+    async fn recorded<T>(&self, applicant: &Applicant, decided: Result<T, EnrollError>) -> Result<T, EnrollError> {
+        if let Some(reason) = decided.as_ref().err().and_then(refusals::reason) {
+            self.registry
+                .record_refusal(&applicant.id, applicant.token.as_digest(), reason)
+                .await?;
+        }
+        decided
     }
 
     /// Applies the CSR rules; a refusal is counted at the token.
     async fn accept(&self, applicant: &Applicant, pem: &str) -> Result<AcceptedCsr, EnrollError> {
         let verdict = self.authority.accept(&applicant.id, pem).await;
-        if let Err(rejection) = verdict {
-            self.registry
-                .record_refusal(&applicant.id, applicant.token.as_digest(), rejection.code())
-                .await?;
-        }
-        Ok(verdict?)
+        self.recorded(applicant, verdict.map_err(EnrollError::from)).await
     }
 
     async fn application(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{
-    Actor, Clock, Device, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceRegistry, DeviceView, Operator,
-    RegistryError, Role, StoreError, System, Timestamp,
+    Actor, Clock, Device, DeviceChanges, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceRegistry,
+    DeviceView, Operator, RegistryError, Role, StoreError, System, Timestamp,
 };
 
 use super::jobs::Jobs;
@@ -74,6 +74,14 @@ impl Fleet {
         let device = self.registry.release(id, by, &self.doors()).await?;
         self.jobs.carry_out_now(id, &self.doors()).await?;
         Ok(device)
+    }
+
+    /// Changes a device's group and names; the neighbours that show them are told.
+    pub async fn describe(&self, id: &DeviceId, by: &Actor, changes: DeviceChanges) -> Result<Device, RegistryError> {
+        let shown_by = [System::DevicePlatform, System::UpdateServer];
+        let systems = self.jobs.systems().into_iter();
+        let told = systems.filter(|system| shown_by.contains(system)).collect();
+        self.registry.describe(id, by, &DeviceChanges { told, ..changes }).await
     }
 
     /// Allows a device to enroll once more with new keys, for a while; returns until when.

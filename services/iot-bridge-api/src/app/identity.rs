@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use common::domain::{
-    CertificateRecord, CertificateState, Clock, Device, DeviceDirectory, DeviceId, DeviceRegistry, DeviceState,
-    RegistryError, StoreError, System,
+    AuditTrail, CertificateRecord, CertificateState, Clock, Device, DeviceDirectory, DeviceId, DeviceRegistry,
+    DeviceState, RegistryError, StoreError, System,
 };
 
 use super::certificate;
+use super::refusals::Refusals;
 
 /// How often the record of a device's last contact is written at most.
 const CONTACT_INTERVAL: time::Duration = time::Duration::seconds(30);
@@ -43,22 +44,40 @@ pub struct Identities {
     directory: Arc<dyn DeviceDirectory>,
     registry: Arc<dyn DeviceRegistry>,
     clock: Arc<dyn Clock>,
+    refusals: Refusals,
     /// The systems that hold a device's certificate, and are told of a new one.
     told_later: Vec<System>,
 }
 
+/// What [`Identities`] is built from.
+pub struct IdentityParts {
+    /// Where devices are found.
+    pub directory: Arc<dyn DeviceDirectory>,
+    /// Where their proofs are recorded.
+    pub registry: Arc<dyn DeviceRegistry>,
+    /// Where refusals are recorded.
+    pub audit: Arc<dyn AuditTrail>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The systems that hold a device's certificate, and are told of a new one.
+    pub told_later: Vec<System>,
+}
+
 impl Identities {
     /// Recognises the devices on record.
-    pub fn new(
-        directory: Arc<dyn DeviceDirectory>,
-        registry: Arc<dyn DeviceRegistry>,
-        clock: Arc<dyn Clock>,
-        told_later: Vec<System>,
-    ) -> Self {
+    pub fn new(parts: IdentityParts) -> Self {
+        let IdentityParts {
+            directory,
+            registry,
+            audit,
+            clock,
+            told_later,
+        } = parts;
         Self {
             directory,
             registry,
             clock,
+            refusals: Refusals::new(audit),
             told_later,
         }
     }
@@ -67,8 +86,19 @@ impl Identities {
     /// current one.
     pub async fn recognise(&self, leaf: &[u8]) -> Result<ProvenDevice, ProofError> {
         let id = certificate::device_id(leaf).ok_or(ProofError::NotCurrent)?;
-        let device = self.directory.find(&id).await?.ok_or(ProofError::NotCurrent)?;
-        let certificate = self.current(&id, leaf).await?.ok_or(ProofError::NotCurrent)?;
+        let proof = self.look(&id, leaf).await;
+        let reason = match &proof {
+            Err(ProofError::NotCurrent) => "certificate_not_current",
+            Err(ProofError::Quarantined) => "quarantined",
+            Err(ProofError::Store(_)) | Ok(_) => return proof,
+        };
+        self.refusals.record(&id, "device.refused", reason).await?;
+        proof
+    }
+
+    async fn look(&self, id: &DeviceId, leaf: &[u8]) -> Result<ProvenDevice, ProofError> {
+        let device = self.directory.find(id).await?.ok_or(ProofError::NotCurrent)?;
+        let certificate = self.current(id, leaf).await?.ok_or(ProofError::NotCurrent)?;
         match device.state {
             DeviceState::Enrolled => {}
             DeviceState::Quarantined => return Err(ProofError::Quarantined),
@@ -80,7 +110,7 @@ impl Identities {
         if is_known {
             return Ok(ProvenDevice { device, certificate });
         }
-        let device = self.record(&id, &certificate).await?;
+        let device = self.record(id, &certificate).await?;
         Ok(ProvenDevice { device, certificate })
     }
 
@@ -110,6 +140,12 @@ impl Identities {
             Err(RegistryError::WrongState(_) | RegistryError::Unknown) => Err(ProofError::NotCurrent),
             Err(RegistryError::Store(error)) => Err(error.into()),
         }
+    }
+}
+
+impl std::fmt::Debug for IdentityParts {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("IdentityParts")
     }
 }
 

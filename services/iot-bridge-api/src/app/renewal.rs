@@ -6,11 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{Admission, Clock, DeviceId, DeviceRegistry, IssuedCertificate, Renewal, System, Timestamp};
+use common::domain::{
+    Admission, AuditTrail, Clock, DeviceId, DeviceRegistry, IssuedCertificate, Renewal, System, Timestamp,
+};
 
 use super::Authority;
 use super::enrollment::EnrollError;
 use super::identity::ProvenDevice;
+use super::refusals::{Refusals, reason};
 use super::turns::Turns;
 use crate::ports::UpstreamError;
 
@@ -49,22 +52,38 @@ pub struct Renewals {
     registry: Arc<dyn DeviceRegistry>,
     authority: Arc<Authority>,
     clock: Arc<dyn Clock>,
+    refusals: Refusals,
     turns: Turns,
 }
 
 impl Renewals {
     /// Prepares renewal.
-    pub fn new(registry: Arc<dyn DeviceRegistry>, authority: Arc<Authority>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        registry: Arc<dyn DeviceRegistry>,
+        audit: Arc<dyn AuditTrail>,
+        authority: Arc<Authority>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             registry,
             authority,
             clock,
+            refusals: Refusals::new(audit),
             turns: Turns::default(),
         }
     }
 
     /// Renews the certificate of a device that proved who it is, or goes on where the same request stopped.
     pub async fn renew(&self, device: &ProvenDevice, csr: &str) -> Result<RenewalOutcome, EnrollError> {
+        let outcome = self.decide(device, csr).await;
+        if let Some(reason) = outcome.as_ref().err().and_then(reason) {
+            let id = &device.device.id;
+            self.refusals.record(id, "certificate.renewal_refused", reason).await?;
+        }
+        outcome
+    }
+
+    async fn decide(&self, device: &ProvenDevice, csr: &str) -> Result<RenewalOutcome, EnrollError> {
         let id = &device.device.id;
         let accepted = self.authority.accept(id, csr).await?;
         let renewal = Renewal {

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::problem;
 use super::state::AppState;
-use crate::app::identity;
+use crate::app::identity::{self, ProofError};
 use crate::app::token_secret::TokenDigest;
 
 /// A person who may see the devices of their groups.
@@ -47,10 +47,13 @@ impl FromRequestParts<AppState> for Admin {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let operator = operator(parts, state).await?;
         if operator.role >= Role::Admin {
-            Ok(Self(operator))
-        } else {
-            Err(Problem::forbidden())
+            return Ok(Self(operator));
         }
+        state
+            .record_refused_operator(&operator, parts)
+            .await
+            .map_err(problem::store)?;
+        Err(Problem::forbidden())
     }
 }
 
@@ -103,8 +106,15 @@ impl FromRequestParts<AppState> for ProvenDevice {
         let Some(PeerCertificate(leaf)) = parts.extensions.get::<PeerCertificate>().cloned() else {
             return Err(problem::proof(None));
         };
+        let client = client(parts);
         let recognised = state.identities().recognise(&leaf).await;
-        let proven = recognised.map_err(|error| problem::proof(Some(error)))?;
+        let proven = recognised.map_err(|error| match error {
+            // Each one is on record, so they are counted like wrong secrets.
+            ProofError::NotCurrent | ProofError::Quarantined => {
+                state.count_failure(client, problem::proof(Some(error)))
+            }
+            ProofError::Store(_) => problem::proof(Some(error)),
+        })?;
         let names_a_device = parts
             .extensions
             .get::<MatchedPath>()

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query, State};
+use common::chassis::json::StrictJson;
 use common::chassis::path::PathDeviceId;
 use common::chassis::problem::Problem;
 use common::domain::{
-    CertificateRecord, CertificateState, Device, DeviceFilter, DeviceId, DeviceState, DeviceView, GroupName, LiveFacts,
-    Timestamp, UpdateStatus, rfc3339,
+    CertificateRecord, CertificateState, Device, DeviceChanges, DeviceFilter, DeviceId, DeviceState, DeviceView,
+    GroupName, LiveFacts, Timestamp, UpdateStatus, rfc3339,
 };
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Admin, Viewer};
+use super::enrollment::label;
 use super::problem;
 use crate::app::decommission::{Decommission, Decommissioned};
 use crate::app::fleet::{DEFAULT_REENROLL_WINDOW, Fleet};
@@ -142,6 +144,34 @@ pub(super) async fn decommission(
             .map(|said| (said.system.as_str(), said.answer))
             .collect(),
     }))
+}
+
+/// What is not named stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DescribeRequest {
+    #[serde(default)]
+    group: Option<GroupName>,
+    #[serde(default)]
+    device_name: Option<String>,
+    #[serde(default)]
+    device_type: Option<String>,
+}
+
+pub(super) async fn describe(
+    admin: Admin,
+    State(fleet): State<Arc<Fleet>>,
+    PathDeviceId(id): PathDeviceId,
+    StrictJson(request): StrictJson<DescribeRequest>,
+) -> Result<Json<DeviceBody>, Problem> {
+    let changes = DeviceChanges {
+        group: request.group,
+        display_name: label("device_name", request.device_name)?,
+        device_type: label("device_type", request.device_type)?,
+        told: Vec::new(),
+    };
+    let device = fleet.describe(&id, &admin.actor(), changes).await;
+    Ok(Json(DeviceBody::of(device.map_err(problem::registry)?)))
 }
 
 pub(super) async fn quarantine(

@@ -91,7 +91,7 @@ impl TryFrom<EnrollRequest> for EnrollmentRequest {
 }
 
 /// A text that people will see in lists: short, not empty, without anything that moves the cursor.
-fn label(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
+pub(super) fn label(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let is_plain = text
         .chars()

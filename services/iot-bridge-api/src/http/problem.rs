@@ -30,6 +30,7 @@ pub(super) const OWN: &[ProblemType] = &[
     DEVICE_QUARANTINED,
     DEVICE_DECOMMISSIONED,
     KEY_ALREADY_USED,
+    KEY_REUSE,
     WG_KEY_IN_USE,
     ADDRESS_POOL_EXHAUSTED,
     ENROLLMENT_NEEDS_TLS,
@@ -101,6 +102,11 @@ const KEY_ALREADY_USED: ProblemType = kind(
     StatusCode::CONFLICT,
     "key-already-used",
     "The certificate key belongs to another device, now or in the past.",
+);
+const KEY_REUSE: ProblemType = kind(
+    StatusCode::CONFLICT,
+    "key-reuse",
+    "The certificate key is the device's own of before; a new enrollment brings a new one.",
 );
 const WG_KEY_IN_USE: ProblemType = kind(
     StatusCode::CONFLICT,
@@ -297,6 +303,7 @@ fn admit(error: AdmitError) -> Problem {
         AdmitError::Quarantined => Problem::of(&DEVICE_QUARANTINED),
         AdmitError::Retired => Problem::of(&DEVICE_DECOMMISSIONED),
         AdmitError::KeyAlreadyUsed => Problem::of(&KEY_ALREADY_USED),
+        AdmitError::KeyReused => Problem::of(&KEY_REUSE),
         AdmitError::WireguardKeyInUse => Problem::of(&WG_KEY_IN_USE),
         AdmitError::AddressPoolExhausted => {
             Problem::of(&ADDRESS_POOL_EXHAUSTED).with_retry_after(Duration::from_hours(1))

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::extract::FromRef;
+use axum::extract::{FromRef, MatchedPath};
 use common::chassis::client_address::ClientAddress;
 use common::chassis::health::Probe;
 use common::chassis::problem::Problem;
 use common::chassis::rate_limit::FailureLimiter;
 use common::chassis::token::TokenVerifier;
-use common::domain::JobState;
+use common::domain::{Actor, AuditEvent, AuditTrail as _, JobState, Operator, StoreError};
 use common::store::Store;
+use http::request::Parts;
 use wireguard::quick::HubEndpoint;
 
 use crate::app::addressing::Addressing;
@@ -101,6 +102,18 @@ impl AppState {
     /// Counts a wrong credential; returns the answer to it, or 429 when there were too many.
     pub(super) fn count_failure(&self, client: ClientAddress, problem: Problem) -> Problem {
         self.doorkeeper.failures.refusal(client, problem)
+    }
+
+    /// Records that a known person asked for what their role does not allow.
+    pub(super) async fn record_refused_operator(&self, operator: &Operator, parts: &Parts) -> Result<(), StoreError> {
+        let route = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+        let event = AuditEvent {
+            actor: Actor::from(operator),
+            action: "operator.refused",
+            device_id: None,
+            detail: serde_json::json!({ "method": parts.method.as_str(), "route": route }),
+        };
+        self.store.record(&event).await
     }
 
     /// Who recognises devices.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::domain::{Clock, System};
 use common::store::Store;
 
-use crate::app::identity::Identities;
+use crate::app::identity::{Identities, IdentityParts};
 use crate::app::presence::Presence;
 use crate::app::renewal::Renewals;
 use crate::app::{Authority, Network};
@@ -31,8 +31,19 @@ impl DeviceServices {
         told_later: Vec<System>,
     ) -> Self {
         let database = Arc::new(store.clone());
-        let identities = Identities::new(database.clone(), database.clone(), Arc::clone(clock), told_later);
-        let renewals = Renewals::new(database.clone(), Arc::clone(authority), Arc::clone(clock));
+        let identities = Identities::new(IdentityParts {
+            directory: database.clone(),
+            registry: database.clone(),
+            audit: database.clone(),
+            clock: Arc::clone(clock),
+            told_later,
+        });
+        let renewals = Renewals::new(
+            database.clone(),
+            database.clone(),
+            Arc::clone(authority),
+            Arc::clone(clock),
+        );
         let presence = Presence::new(database.clone(), database, Arc::clone(network), Arc::clone(clock));
         Self {
             identities: Arc::new(identities),

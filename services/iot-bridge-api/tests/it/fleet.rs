@@ -38,6 +38,100 @@ async fn a_decommissioned_device_is_gone_everywhere_and_stays_so() {
 }
 
 #[tokio::test]
+async fn an_admin_moves_a_device_to_another_group_and_names_it() {
+    let world = World::new().await;
+    world.enrolled("pump-7").await;
+    let token = world.people.token(NOW, "fleet-admin", &[]);
+    let patch = async |body| world.ask("PATCH", "/devices/pump-7", Some(&token), Some(&body)).await;
+
+    let changed = patch(json!({ "group": "north", "device_name": "The pump in the cellar" })).await;
+    let typed = patch(json!({ "device_type": "MK II" })).await;
+    let twice = patch(json!({ "device_type": "MK II" })).await;
+
+    assert_eq!(changed.status, StatusCode::OK);
+    let shown = world.admin("GET", "/devices/pump-7").await.json();
+    assert_eq!(
+        [&shown["group"], &shown["device_name"], &shown["device_type"]],
+        [&json!("north"), &json!("The pump in the cellar"), &json!("MK II")]
+    );
+    assert_eq!(typed.json()["device_type"], twice.json()["device_type"]);
+    let records = world.admin("GET", "/audit?device_id=pump-7").await.json();
+    let described = records["records"].as_array().unwrap().iter();
+    let described: Vec<_> = described
+        .filter(|record| record["action"] == "device.described")
+        .collect();
+    assert_eq!(described.len(), 2, "{records}");
+
+    assert_eq!(
+        patch(json!({ "group": "No Group" })).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(
+        patch(json!({ "device_name": "a\nb" })).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(
+        patch(json!({ "state": "retired" })).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    world.admin("DELETE", "/devices/pump-7").await;
+    assert_eq!(patch(json!({ "group": "south" })).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn whoever_is_refused_is_on_record() {
+    let world = World::new().await;
+    let viewer = world.people.token(NOW, "fleet-viewer", &[]);
+    let (device, leaf) = world.certified("pump-7").await;
+    let stranger = json!({ "csr": TestDevice::new("pump-8").csr });
+
+    world.ask("DELETE", "/devices/pump-7", Some(&viewer), None).await;
+    world
+        .as_device("POST", "/devices/pump-7/renew", &leaf, Some(&stranger))
+        .await;
+    world.ca.is(Mood::SignsForAnother);
+    let again = json!({ "csr": device.csr });
+    world
+        .as_device("POST", "/devices/pump-7/renew", &leaf, Some(&again))
+        .await;
+    let token = world.token_for("pump-9").await;
+    world
+        .enroll("pump-9", &token, &TestDevice::new("pump-9").request())
+        .await;
+    world.admin("POST", "/devices/pump-7/quarantine").await;
+    world.as_device("POST", "/devices/pump-7/checkin", &leaf, None).await;
+    world.admin("DELETE", "/devices/pump-7").await;
+    world.as_device("POST", "/devices/pump-7/checkin", &leaf, None).await;
+
+    let records = world.admin("GET", "/audit").await.json();
+    let mut refused: Vec<_> = records["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|record| record["action"].as_str().unwrap().ends_with("refused"))
+        .map(|record| {
+            (
+                record["action"].as_str().unwrap(),
+                record["detail"]["reason"].as_str().unwrap_or("-"),
+            )
+        })
+        .collect();
+    refused.sort_unstable();
+    assert_eq!(
+        refused,
+        [
+            ("certificate.renewal_refused", "authority_not_believed"),
+            ("certificate.renewal_refused", "cn-mismatch"),
+            ("device.refused", "certificate_not_current"),
+            ("device.refused", "quarantined"),
+            ("enrollment.refused", "authority_not_believed"),
+            ("operator.refused", "-"),
+        ]
+    );
+    assert!(world.store.check_invariants().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_now_is_done_later() {
     let world = World::new().await;
     let device = world.enrolled("pump-7").await;

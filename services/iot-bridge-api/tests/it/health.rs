@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use http::StatusCode;
 use serde_json::json;
 
@@ -39,5 +41,33 @@ async fn anyone_may_read_the_roots() {
     assert_eq!(
         world.ask("GET", "/ca/crl", None, None).await.status,
         StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn the_description_for_machines_has_exactly_the_routes_that_there_are() {
+    let world = World::new().await;
+    let described = world.ask("GET", "/openapi.json", None, None).await.json();
+
+    let paths = described["paths"].as_object().unwrap().iter();
+    let described: BTreeSet<_> = paths
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().keys();
+            methods.map(move |method| format!("{} {path}", method.to_ascii_uppercase()))
+        })
+        .collect();
+    let served = iot_bridge_api::http::routes();
+    let mut served: BTreeSet<_> = served
+        .iter()
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    served.extend(["health", "livez", "readyz", "metrics", "openapi.json", "docs"].map(|path| format!("GET /{path}")));
+
+    assert_eq!(described, served);
+    let page = world.ask("GET", "/docs", None, None).await;
+    assert!(
+        String::from_utf8(page.body)
+            .unwrap()
+            .contains("<td>/devices/{id}/enroll</td>")
     );
 }

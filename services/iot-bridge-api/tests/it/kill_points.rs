@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::chassis::http_client::{self, HttpClientOptions};
+use fakes::hawkbit::{Behaviour, FakeHawkbit};
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -54,6 +55,51 @@ async fn whenever_the_power_goes_a_device_gets_one_certificate_and_one_address()
         running.cut();
         assert_eq!(bridge.fsck(), "Everything that must hold does.\n", "{point}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_power_goes_between_the_two_halves_of_a_target_the_next_start_makes_the_other_half() {
+    const K9: &str = "K9";
+    let authority = step_ca::World::new().await;
+    let hawkbit = FakeHawkbit::start().await;
+    hawkbit.behaves(Behaviour::Good);
+    let mut bridge = Bridge::new(&authority);
+    let secret = "the-secret-of-the-rule-chain";
+    bridge.settings.extend([
+        ("HAWKBIT_URL", hawkbit.url().to_owned()),
+        ("HAWKBIT_USER", FakeHawkbit::USER.to_owned()),
+        ("HAWKBIT_PASSWORD", FakeHawkbit::PASSWORD.to_owned()),
+        ("THINGSBOARD_WEBHOOK_SECRET", secret.to_owned()),
+    ]);
+    let (device, token) = (TestDevice::new("pump-7"), bridge.token());
+    let running = bridge.start(&["--stop-at", K9]).await;
+    assert_eq!(bridge.enroll(&token, &device).await.0, StatusCode::CREATED);
+
+    let news = serde_json::json!({ "event": "CONNECT_EVENT", "deviceName": "pump-7" });
+    let heard = bridge.http.post(format!("{}/webhooks/thingsboard", bridge.url));
+    let heard = heard.bearer_auth(secret).json(&news).send().await.unwrap();
+    assert_eq!(heard.status(), StatusCode::ACCEPTED);
+    bridge.wait_for(&format!("Stopped at {K9}")).await;
+    running.cut();
+    assert!(hawkbit.target("pump-7").unwrap().metadata.is_empty());
+    assert_eq!(bridge.fsck(), "Everything that must hold does.\n");
+
+    let running = bridge.start(&[]).await;
+    let whole = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(50));
+        while hawkbit.target("pump-7").unwrap().metadata.is_empty() {
+            looks.tick().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), whole).await;
+    assert!(waited.is_ok(), "nobody made the other half");
+    assert_eq!(hawkbit.ids(), ["pump-7"]);
+    assert_eq!(
+        hawkbit.target("pump-7").unwrap().metadata["bridge_vpn_address"],
+        "10.8.0.2"
+    );
+    running.cut();
+    assert_eq!(bridge.fsck(), "Everything that must hold does.\n");
 }
 
 /// The built program, its settings and its folder.

@@ -5,6 +5,7 @@ mod support;
 
 mod authorisation;
 mod bad_inputs;
+mod canary;
 mod churn;
 mod configuration;
 mod enrollment;

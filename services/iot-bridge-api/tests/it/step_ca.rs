@@ -1,6 +1,7 @@
 //! The step-ca adapter against a server that behaves as step-ca 0.30 does.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, State};
@@ -100,6 +101,54 @@ async fn an_authority_with_another_root_is_not_spoken_to() {
 }
 
 #[tokio::test]
+async fn while_roots_change_one_of_the_configured_ones_is_enough_and_the_other_is_found_when_it_is_there() {
+    let world = World::new().await;
+    world.server.is_exact.store(true, Ordering::Relaxed);
+    let next = TestCa::new(clock()).root_pem();
+    let clock = Arc::new(ManualClock::new(NOW));
+    let both =
+        [world.server.ca.root_pem(), next.clone()].map(|pem| RootFingerprint::parse(&fingerprint_of(&pem)).unwrap());
+    let adapter = StepCa::new(
+        StepCaOptions {
+            fingerprints: both.to_vec(),
+            ..world.options()
+        },
+        clock.clone(),
+    );
+
+    let before = adapter.roots().await.unwrap();
+    *world.server.other_root.lock().unwrap() = Some(next.clone());
+    let at_once = adapter.roots().await.unwrap();
+    clock.advance(std::time::Duration::from_mins(1));
+    let later = adapter.roots().await.unwrap();
+    *world.server.other_root.lock().unwrap() = None;
+    adapter.sign(&intent("pump-7")).await.unwrap();
+
+    assert_eq!(
+        (before.as_str(), at_once.as_str()),
+        (world.server.ca.root_pem().as_str(), before.as_str())
+    );
+    assert_eq!(later, world.server.ca.root_pem() + &next);
+}
+
+#[tokio::test]
+async fn the_keys_of_the_authority_are_its_roots_its_intermediates_and_its_provisioners() {
+    let world = World::new().await;
+
+    let keys = world.adapter().own_keys().await.unwrap();
+
+    let expected = [world.server.ca.root_key(), world.server.ca.intermediate_key()].map(spki);
+    assert_eq!(
+        keys,
+        [&expected[..], &[spki(&world.server.ca.provisioner_key())]].concat()
+    );
+}
+
+fn spki(key: &rcgen::KeyPair) -> Digest {
+    Digest::of(&rcgen::PublicKeyData::subject_public_key_info(key))
+}
+
+#[tokio::test]
 async fn an_authority_that_is_not_there_is_unavailable() {
     let world = World::new().await;
     let adapter = world.adapter();
@@ -136,6 +185,10 @@ pub(crate) struct World {
 
 pub(crate) struct Server {
     pub(crate) ca: TestCa,
+    /// The root that it will have, or had, beside its own.
+    other_root: Mutex<Option<String>>,
+    /// Whether it knows no roots but those it is asked for by their fingerprints.
+    is_exact: std::sync::atomic::AtomicBool,
     /// Statuses to answer with instead of a certificate, the last one first.
     refuse: Mutex<Vec<StatusCode>>,
     tokens: Mutex<Vec<Value>>,
@@ -144,8 +197,13 @@ pub(crate) struct Server {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with_clock(Arc::new(common::domain::SystemClock)).await
+    }
+
+    /// An authority at a time of its own.
+    pub(crate) async fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ca = TestCa::new(Arc::new(common::domain::SystemClock));
+        let ca = TestCa::new(clock);
         let files = TlsFiles {
             certificate: folder.path().join("cert.pem"),
             key: folder.path().join("key.pem"),
@@ -156,12 +214,15 @@ impl World {
         let (refuse, tokens, revoked) = (Mutex::default(), Mutex::default(), Mutex::default());
         let server = Arc::new(Server {
             ca,
+            other_root: Mutex::default(),
+            is_exact: std::sync::atomic::AtomicBool::new(false),
             refuse,
             tokens,
             revoked,
         });
         let router = Router::new()
             .route("/root/{fingerprint}", get(root))
+            .route("/intermediates", get(intermediates))
             .route("/health", get(async || Json(json!({ "status": "ok" }))))
             .route("/1.0/sign", post(sign))
             .route("/1.0/revoke", post(revoke))
@@ -188,7 +249,8 @@ impl World {
         }
     }
 
-    fn options(&self) -> StepCaOptions {
+    /// How to reach it.
+    pub(crate) fn options(&self) -> StepCaOptions {
         StepCaOptions {
             url: self.url.parse().unwrap(),
             fingerprints: vec![RootFingerprint::parse(&self.server.ca.fingerprint().to_string()).unwrap()],
@@ -231,9 +293,31 @@ impl Drop for World {
     }
 }
 
-/// It shows its root whatever it is asked for: the fingerprint is ours to compare.
-async fn root(State(server): State<Arc<Server>>, Path(_fingerprint): Path<String>) -> Json<Value> {
-    Json(json!({ "ca": server.ca.root_pem() }))
+/// It shows its root whatever it is asked for, unless it is exact: the fingerprint is ours to compare.
+async fn root(State(server): State<Arc<Server>>, Path(fingerprint): Path<String>) -> Response {
+    if !server.is_exact.load(Ordering::Relaxed) {
+        return Json(json!({ "ca": server.ca.root_pem() })).into_response();
+    }
+    let other = server.other_root.lock().unwrap().clone();
+    let known = other.into_iter().chain([server.ca.root_pem()]);
+    let asked = known.into_iter().find(|pem| fingerprint_of(pem) == fingerprint);
+    asked.map_or_else(
+        || StatusCode::NOT_FOUND.into_response(),
+        |pem| Json(json!({ "ca": pem })).into_response(),
+    )
+}
+
+fn fingerprint_of(pem: &str) -> String {
+    Digest::of(&pem_rfc7468::decode_vec(pem.as_bytes()).unwrap().1).to_string()
+}
+
+/// Yes, 201.
+async fn intermediates(State(server): State<Arc<Server>>) -> Response {
+    (
+        StatusCode::CREATED,
+        Json(json!({ "crts": [server.ca.intermediate_pem()] })),
+    )
+        .into_response()
 }
 
 async fn sign(State(server): State<Arc<Server>>, Json(body): Json<Value>) -> Response {
@@ -255,9 +339,15 @@ async fn sign(State(server): State<Arc<Server>>, Json(body): Json<Value>) -> Res
         device_id: id,
         ..intent("x")
     };
-    let pem = server.ca.sign(&intent).await.unwrap().pem;
-    let end = pem.find("-----END CERTIFICATE-----\n").unwrap() + 26;
-    let (leaf, intermediate) = pem.split_at(end);
+    let pem = match server.ca.sign(&intent).await {
+        Ok(chain) => chain.pem,
+        Err(UpstreamError::Unavailable { .. }) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Err(_) => return StatusCode::FORBIDDEN.into_response(),
+    };
+    let Some(end) = pem.find("-----END CERTIFICATE-----\n") else {
+        return (StatusCode::CREATED, pem).into_response();
+    };
+    let (leaf, intermediate) = pem.split_at(end + 26);
     let answer = json!({ "crt": leaf, "ca": intermediate, "certChain": [leaf, intermediate], "tlsOptions": {} });
     (StatusCode::CREATED, Json(answer)).into_response()
 }

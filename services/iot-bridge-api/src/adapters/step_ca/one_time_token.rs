@@ -1,7 +1,8 @@
 //! step-ca's one-time tokens: a JWT (RFC 7519) that allows one thing once, signed with the provisioner's key.
 
+use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::{self, SystemRandom};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::domain::{DeviceId, Digest, Timestamp};
@@ -78,6 +79,12 @@ impl Minter {
         }
     }
 
+    /// Returns the digest of the provisioner's public key (subject public key info).
+    pub(super) fn public_key(&self) -> Digest {
+        let key = self.key.key.public_key().as_der().expect("a P-256 key can be written");
+        Digest::of(key.as_ref())
+    }
+
     /// Allows one certificate for these names and this one request, which only `cnf` binds.
     pub(super) fn for_signing(&self, id: &DeviceId, csr_der: &[u8], now: Timestamp) -> String {
         let fingerprint = URL_SAFE_NO_PAD.encode(Digest::of(csr_der).0);
@@ -127,7 +134,7 @@ fn random_id() -> String {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, KeyPair as _, UnparsedPublicKey};
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
     use time::macros::datetime;
 
     use super::*;

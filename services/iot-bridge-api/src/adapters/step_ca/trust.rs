@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use common::chassis::http_client::{self, HttpClientOptions, Trust};
-use common::domain::{Digest, System};
+use common::domain::{Digest, System, Timestamp};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
 use super::{Answered, read, refusal, unavailable, unexpected};
+use crate::app::certificate;
 use crate::ports::UpstreamError;
 
 /// What the authority gets for one answer.
 const TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the roots are believed to be all there are while some of the configured ones are missing.
+const LOOK_AGAIN_AFTER: time::Duration = time::Duration::minutes(1);
 
 /// The SHA-256 of a root certificate's DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,17 @@ impl RootFingerprint {
 pub(super) struct Pinned {
     pub(super) client: Client,
     pub(super) roots_pem: String,
+    /// The keys of the roots and intermediates.
+    pub(super) keys: Vec<Digest>,
+    /// When some of the configured roots were not there.
+    incomplete_at: Option<Timestamp>,
+}
+
+impl Pinned {
+    /// Whether it is time to ask once more for the roots that were missing.
+    pub(super) fn is_stale(&self, now: Timestamp) -> bool {
+        self.incomplete_at.is_some_and(|at| now - at >= LOOK_AGAIN_AFTER)
+    }
 }
 
 #[derive(Deserialize)]
@@ -50,9 +64,15 @@ struct RootAnswer {
     ca: String,
 }
 
+#[derive(Deserialize)]
+struct IntermediatesAnswer {
+    crts: Vec<String>,
+}
+
 /// Fetches the roots without believing the connection, compares them with their fingerprints, and makes a client that
-/// believes them and nobody else. Nothing but the roots goes over the first connection.
-pub(super) async fn pin(url: &Url, fingerprints: &[RootFingerprint]) -> Result<Pinned, UpstreamError> {
+/// believes them and nobody else. Nothing but the roots goes over the first connection. During a rotation the
+/// authority may not have all of them yet, or no longer; one is enough.
+pub(super) async fn pin(url: &Url, fingerprints: &[RootFingerprint], now: Timestamp) -> Result<Pinned, UpstreamError> {
     let stranger = Client::builder()
         .tls_danger_accept_invalid_certs(true)
         .timeout(TIMEOUT)
@@ -61,8 +81,15 @@ pub(super) async fn pin(url: &Url, fingerprints: &[RootFingerprint]) -> Result<P
         .build()
         .map_err(unexpected)?;
     let mut roots_pem = String::new();
+    let mut incomplete_at = None;
     for fingerprint in fingerprints {
-        roots_pem.push_str(&fetch_root(&stranger, url, fingerprint).await?);
+        match fetch_root(&stranger, url, fingerprint).await? {
+            Some(root) => roots_pem.push_str(&root),
+            None => incomplete_at = Some(now),
+        }
+    }
+    if roots_pem.is_empty() {
+        return Err(unexpected(Answered(StatusCode::NOT_FOUND)));
     }
     let trust = Trust::Only(roots_pem.clone().into_bytes());
     let options = HttpClientOptions {
@@ -70,22 +97,43 @@ pub(super) async fn pin(url: &Url, fingerprints: &[RootFingerprint]) -> Result<P
         trust,
         ..HttpClientOptions::default()
     };
+    let client = http_client::build(&options).map_err(unexpected)?;
+    let intermediates = fetch_intermediates(&client, url).await?;
+    let keys = certificate::key_digests(&format!("{roots_pem}{intermediates}")).map_err(unexpected)?;
     Ok(Pinned {
-        client: http_client::build(&options).map_err(unexpected)?,
+        client,
         roots_pem,
+        keys,
+        incomplete_at,
     })
 }
 
-async fn fetch_root(client: &Client, url: &Url, fingerprint: &RootFingerprint) -> Result<String, UpstreamError> {
+/// Fetches a root; none when the authority does not have it.
+async fn fetch_root(
+    client: &Client,
+    url: &Url,
+    fingerprint: &RootFingerprint,
+) -> Result<Option<String>, UpstreamError> {
     let url = endpoint(url, &format!("root/{}", fingerprint.0));
     let response = client.get(url).send().await.map_err(unavailable)?;
     match response.status() {
         StatusCode::OK => {}
-        StatusCode::NOT_FOUND => return Err(unexpected(Answered(StatusCode::NOT_FOUND))),
+        StatusCode::NOT_FOUND => return Ok(None),
         status => return Err(refusal(status)),
     }
     let answer: RootAnswer = serde_json::from_slice(&read(response).await?).map_err(unexpected)?;
-    check_root(&answer.ca, fingerprint)
+    check_root(&answer.ca, fingerprint).map(Some)
+}
+
+async fn fetch_intermediates(client: &Client, url: &Url) -> Result<String, UpstreamError> {
+    let response = client.get(endpoint(url, "intermediates")).send().await;
+    let response = response.map_err(unavailable)?;
+    // It answers 201 to a GET.
+    if !response.status().is_success() {
+        return Err(refusal(response.status()));
+    }
+    let answer: IntermediatesAnswer = serde_json::from_slice(&read(response).await?).map_err(unexpected)?;
+    Ok(answer.crts.concat())
 }
 
 /// Returns the root as PEM that we wrote ourselves, when it is the one.

@@ -21,6 +21,8 @@ pub(crate) enum Mood {
     Refuses,
     SignsForAnother,
     SpeaksHtml,
+    /// Takes the request and never answers.
+    Silent,
 }
 
 pub(crate) struct TestCa {
@@ -62,6 +64,40 @@ impl TestCa {
         *self.mood.lock().unwrap() = mood;
     }
 
+    /// Is up to something, by the name that a table gives it.
+    pub(crate) fn is_called(&self, name: &str) {
+        let moods = [
+            ("good", Mood::Good),
+            ("away", Mood::Away),
+            ("silent", Mood::Silent),
+            ("refuses", Mood::Refuses),
+            ("signs-for-another", Mood::SignsForAnother),
+            ("speaks-html", Mood::SpeaksHtml),
+        ];
+        let named = moods.iter().find(|(known, _)| *known == name);
+        self.is(named.expect("the table knows the moods of an authority").1);
+    }
+
+    /// Makes a device's certificate with its chain, whoever asks.
+    pub(crate) fn certificate(&self, id: &str, key: &KeyPair) -> String {
+        self.leaf(key, id) + &self.intermediate.pem()
+    }
+
+    pub(crate) fn intermediate_pem(&self) -> String {
+        self.intermediate.pem()
+    }
+
+    /// The private key of the intermediate, which no device may use.
+    pub(crate) fn intermediate_key(&self) -> &KeyPair {
+        self.intermediate.key()
+    }
+
+    /// The private key of the provisioner, which no device may use.
+    pub(crate) fn provisioner_key(&self) -> KeyPair {
+        let pkcs8 = self.provisioner.to_pkcs8v1().unwrap();
+        KeyPair::try_from(pkcs8.as_ref()).unwrap()
+    }
+
     /// The private key of the root, which no device may use.
     pub(crate) fn root_key(&self) -> &KeyPair {
         self.root.key()
@@ -92,12 +128,11 @@ impl TestCa {
                 "the test took it away",
             )),
             Mood::Refuses => Err(UpstreamError::refused(System::CertificateAuthority, "the test said no")),
-            mood @ (Mood::Good | Mood::SignsForAnother | Mood::SpeaksHtml) => Ok(mood),
+            mood @ (Mood::Good | Mood::SignsForAnother | Mood::SpeaksHtml | Mood::Silent) => Ok(mood),
         }
     }
 
-    fn leaf(&self, intent: &CertificateIntent, name: &str) -> String {
-        let csr = rcgen_csr(&intent.csr_der);
+    fn leaf(&self, public_key: &impl rcgen::PublicKeyData, name: &str) -> String {
         let mut params = CertificateParams::default();
         params.distinguished_name = named(name);
         params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())];
@@ -107,7 +142,7 @@ impl TestCa {
         params.not_after = self.clock.now() + Duration::days(30);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.signed_by(&csr.public_key, &self.intermediate).unwrap().pem()
+        params.signed_by(public_key, &self.intermediate).unwrap().pem()
     }
 }
 
@@ -115,6 +150,9 @@ impl TestCa {
 impl CertificateAuthority for TestCa {
     async fn sign(&self, intent: &CertificateIntent) -> Result<SignedChain, UpstreamError> {
         let mood = self.answer()?;
+        if mood == Mood::Silent {
+            std::future::pending::<()>().await;
+        }
         self.signed.fetch_add(1, Ordering::Relaxed);
         let name = if mood == Mood::SignsForAnother {
             "someone-else"
@@ -123,8 +161,8 @@ impl CertificateAuthority for TestCa {
         };
         let pem = match mood {
             Mood::SpeaksHtml => "<html>502 Bad Gateway</html>".to_owned(),
-            Mood::Good | Mood::SignsForAnother | Mood::Away | Mood::Refuses => {
-                self.leaf(intent, name) + &self.intermediate.pem()
+            Mood::Good | Mood::SignsForAnother | Mood::Away | Mood::Refuses | Mood::Silent => {
+                self.leaf(&rcgen_csr(&intent.csr_der).public_key, name) + &self.intermediate.pem()
             }
         };
         Ok(SignedChain { pem })
@@ -138,6 +176,11 @@ impl CertificateAuthority for TestCa {
 
     async fn roots(&self) -> Result<String, UpstreamError> {
         Ok(self.root.pem())
+    }
+
+    async fn own_keys(&self) -> Result<Vec<Digest>, UpstreamError> {
+        let own = self.root.pem() + &self.intermediate.pem();
+        Ok(iot_bridge_api::app::certificate::key_digests(&own).unwrap())
     }
 
     async fn crl(&self) -> Result<Option<Vec<u8>>, UpstreamError> {

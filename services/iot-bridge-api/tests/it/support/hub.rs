@@ -20,7 +20,10 @@ pub(crate) struct TestHub {
 
 impl TestHub {
     pub(crate) fn new() -> Self {
-        let key = WireguardPrivateKey::generate().public_key();
+        Self::with_key(WireguardPrivateKey::generate().public_key())
+    }
+
+    pub(crate) fn with_key(key: WireguardKey) -> Self {
         Self {
             key: Mutex::new(key),
             writes: AtomicUsize::new(0),

@@ -11,25 +11,31 @@ use common::chassis::token::{FixedKeys, KeySet, RoleNames, TokenRules, TokenVeri
 use common::domain::{Clock, Timestamp};
 use serde_json::{Value, json};
 
-const ISSUER: &str = "https://login.example.com/realms/iot";
-
 pub(crate) struct People(EcdsaKeyPair);
 
 impl People {
+    /// Who vouches for them.
+    pub(crate) const ISSUER: &str = "https://login.example.com/realms/iot";
+
     pub(crate) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
-    pub(crate) fn verifier(&self, clock: Arc<dyn Clock>) -> TokenVerifier {
+    /// The keys that their tokens are verified with.
+    pub(crate) fn jwks(&self) -> Value {
         let point = self.0.public_key().as_ref();
         let coordinate = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let jwk = json!({
             "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "1",
             "x": coordinate(&point[1..33]), "y": coordinate(&point[33..]),
         });
-        let keys = KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes()).unwrap();
+        json!({ "keys": [jwk] })
+    }
+
+    pub(crate) fn verifier(&self, clock: Arc<dyn Clock>) -> TokenVerifier {
+        let keys = KeySet::parse(self.jwks().to_string().as_bytes()).unwrap();
         let rules = TokenRules {
-            issuer: ISSUER.to_owned(),
+            issuer: Self::ISSUER.to_owned(),
             audience: "iot-bridge-api".to_owned(),
             authorized_parties: vec!["iot-bridge".to_owned()],
             roles: RoleNames::default(),
@@ -43,7 +49,7 @@ impl People {
     pub(crate) fn token(&self, now: Timestamp, role: &str, groups: &[&str]) -> String {
         let now = now.unix_timestamp();
         let claims = json!({
-            "iss": ISSUER, "aud": "iot-bridge-api", "sub": "42", "azp": "iot-bridge", "typ": "Bearer",
+            "iss": Self::ISSUER, "aud": "iot-bridge-api", "sub": "42", "azp": "iot-bridge", "typ": "Bearer",
             "iat": now, "exp": now + 300, "preferred_username": "ada",
             "realm_access": { "roles": [role] }, "groups": groups,
         });

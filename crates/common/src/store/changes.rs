@@ -1,0 +1,107 @@
+//! The changes that come by the hundred when a fleet enrolls or renews: they share their commits.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::admission::{self, Refusal};
+use super::group_commit::Change;
+use super::transaction::Transaction;
+use super::{Networks, certificates, life, renewal};
+use crate::domain::{
+    Admission, AdmitError, Application, CertificateIntent, Device, DeviceId, Digest, IssuedCertificate, RegistryError,
+    Renewal, StoreError, System,
+};
+
+pub(super) struct Admit {
+    pub(super) networks: Networks,
+    pub(super) id: DeviceId,
+    pub(super) secret: Digest,
+    pub(super) application: Application,
+}
+
+#[async_trait]
+impl Change for Admit {
+    type Done = Admission;
+    type Refused = AdmitError;
+
+    async fn write(&self, transaction: &mut Transaction) -> Result<Admission, AdmitError> {
+        admission::admit(transaction, &self.networks, &self.id, &self.secret, &self.application).await
+    }
+}
+
+pub(super) struct Refuse {
+    pub(super) id: Option<DeviceId>,
+    pub(super) secret: Digest,
+    pub(super) refusal: Refusal,
+}
+
+#[async_trait]
+impl Change for Refuse {
+    type Done = ();
+    type Refused = StoreError;
+
+    async fn write(&self, transaction: &mut Transaction) -> Result<(), StoreError> {
+        admission::record_refusal(transaction, self.id.as_ref(), &self.secret, self.refusal).await
+    }
+}
+
+pub(super) struct RecordCertificate {
+    pub(super) intent: CertificateIntent,
+    pub(super) issued: IssuedCertificate,
+}
+
+#[async_trait]
+impl Change for RecordCertificate {
+    type Done = IssuedCertificate;
+    type Refused = StoreError;
+
+    async fn write(&self, transaction: &mut Transaction) -> Result<IssuedCertificate, StoreError> {
+        certificates::issue(transaction, &self.intent, &self.issued).await
+    }
+}
+
+pub(super) struct MarkEnrolled {
+    pub(super) id: DeviceId,
+    pub(super) systems: Vec<System>,
+}
+
+#[async_trait]
+impl Change for MarkEnrolled {
+    type Done = Device;
+    type Refused = RegistryError;
+
+    async fn write(&self, transaction: &mut Transaction) -> Result<Device, RegistryError> {
+        life::mark_enrolled(transaction, &self.id, &self.systems).await
+    }
+}
+
+pub(super) struct Renew {
+    pub(super) id: DeviceId,
+    pub(super) renewal: Renewal,
+}
+
+#[async_trait]
+impl Change for Renew {
+    type Done = Admission;
+    type Refused = AdmitError;
+
+    async fn write(&self, transaction: &mut Transaction) -> Result<Admission, AdmitError> {
+        renewal::renew(transaction, &self.id, &self.renewal).await
+    }
+}
+
+pub(super) struct RecordProof {
+    pub(super) id: DeviceId,
+    pub(super) certificate: Uuid,
+    pub(super) systems: Vec<System>,
+}
+
+#[async_trait]
+impl Change for RecordProof {
+    type Done = Device;
+    type Refused = RegistryError;
+
+    async fn write(&self, transaction: &mut Transaction) -> Result<Device, RegistryError> {
+        renewal::record_proof(transaction, &self.id, self.certificate, &self.systems).await
+    }
+}

@@ -1,0 +1,112 @@
+//! Devices that come at the same time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::domain::{CertificateIntent, DeviceId, Digest, WireguardPrivateKey};
+use futures_util::{StreamExt as _, stream};
+use iot_bridge_api::ports::CertificateAuthority as _;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::bridge::Bridge;
+use crate::step_ca::StepCa;
+
+/// What was measured, over all rounds.
+#[derive(Default)]
+pub(crate) struct Figures {
+    took: Duration,
+    each: Vec<Duration>,
+}
+
+impl Figures {
+    pub(crate) fn per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+        let count = self.each.len() as f64;
+        count / self.took.as_secs_f64()
+    }
+
+    pub(crate) fn percentile(&mut self, percent: usize) -> Duration {
+        self.each.sort();
+        self.each[(self.each.len() - 1) * percent / 100]
+    }
+}
+
+/// The devices of one round. Their keys and requests are made before anything is measured.
+pub(crate) struct Load {
+    concurrency: usize,
+    devices: Vec<Arc<Device>>,
+}
+
+struct Device {
+    id: DeviceId,
+    csr_pem: String,
+    csr_der: Vec<u8>,
+    wireguard_key: String,
+}
+
+impl Load {
+    pub(crate) fn new(round: usize, devices: usize, concurrency: usize) -> Self {
+        let devices = (0..devices).map(|number| Arc::new(Device::new(&format!("device-{round}-{number}"))));
+        Self {
+            concurrency,
+            devices: devices.collect(),
+        }
+    }
+
+    /// Has every request signed by step-ca, each with a token of its own, and nothing else.
+    pub(crate) async fn direct(&self, authority: &StepCa, figures: &mut Figures) {
+        self.run(figures, async |device| {
+            let intent = CertificateIntent {
+                id: uuid::Uuid::now_v7(),
+                device_id: device.id.clone(),
+                csr_der: device.csr_der.clone(),
+                key_digest: Digest::of(&device.csr_der),
+            };
+            authority.adapter.sign(&intent).await.unwrap();
+        })
+        .await;
+    }
+
+    /// Enrolls every device at the bridge.
+    pub(crate) async fn bridge(&self, bridge: &Bridge, figures: &mut Figures) {
+        self.run(figures, async |device| {
+            let url = format!("{}/{}/enroll", bridge.url, device.id);
+            let request = bridge.client.post(url).bearer_auth(&bridge.token);
+            let body = json!({ "csr": device.csr_pem, "wg_public_key": device.wireguard_key });
+            let response = request.json(&body).send().await.unwrap();
+            let status = response.status();
+            let answer = response.text().await.unwrap();
+            assert_eq!(status, StatusCode::CREATED, "{answer}");
+        })
+        .await;
+    }
+
+    async fn run(&self, figures: &mut Figures, visit: impl AsyncFn(&Device)) {
+        let began = Instant::now();
+        let visits = stream::iter(&self.devices).map(async |device| {
+            let came = Instant::now();
+            visit(device).await;
+            came.elapsed()
+        });
+        let each: Vec<Duration> = visits.buffer_unordered(self.concurrency).collect().await;
+        figures.took += began.elapsed();
+        figures.each.extend(each);
+    }
+}
+
+impl Device {
+    fn new(id: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, id);
+        let csr = params.serialize_request(&KeyPair::generate().unwrap()).unwrap();
+        Self {
+            id: DeviceId::parse(id).unwrap(),
+            csr_pem: csr.pem().unwrap(),
+            csr_der: csr.der().to_vec(),
+            wireguard_key: WireguardPrivateKey::generate().public_key().to_base64(),
+        }
+    }
+}

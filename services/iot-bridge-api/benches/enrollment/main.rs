@@ -1,0 +1,105 @@
+//! What the bridge adds to a certificate: enrollments per second through the built program, beside `/1.0/sign` calls to
+//! the same genuine step-ca with fresh one-time tokens.
+//!
+//! `cargo bench -p iot-bridge-api --bench enrollment`; `tests/real/run step-ca` installs step-ca before. The figures
+//! come from interleaved rounds, because a disk is not as fast at noon as it was at eleven.
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a program that prints figures, and stops at its first surprise"
+)]
+
+mod bridge;
+mod load;
+mod postgres;
+mod process;
+mod step_ca;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::bridge::Bridge;
+use crate::load::Figures;
+use crate::postgres::Postgres;
+use crate::step_ca::StepCa;
+
+#[derive(Parser)]
+struct Arguments {
+    /// The folder that step-ca is installed in.
+    #[arg(long, env = "IOT_BRIDGE_REAL_CACHE")]
+    cache: Option<PathBuf>,
+    /// The user's home.
+    #[arg(long, env = "HOME", hide = true)]
+    home: PathBuf,
+    /// How many devices come at a time.
+    #[arg(long, default_value_t = 32)]
+    concurrency: usize,
+    /// How many devices come in a round.
+    #[arg(long, default_value_t = 500)]
+    devices: usize,
+    /// How many rounds.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Cargo says this to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments = Arguments::parse();
+    let cache = arguments.cache.clone();
+    let cache = cache.unwrap_or_else(|| arguments.home.join(".cache/iot-bridge-real"));
+    let programs = cache.join("step-ca");
+    if !programs.is_dir() {
+        println!("STEP-CA IS NOT INSTALLED (`tests/real/run step-ca` does that): nothing to compare with.");
+        return;
+    }
+    let authority = StepCa::start(&programs).await;
+    let postgres = Postgres::start();
+    if postgres.is_none() {
+        println!("POSTGRESQL IS NOT INSTALLED (apt-get install postgresql): measured on SQLite alone.");
+    }
+    let sqlite = Bridge::start(&authority, None).await;
+    let on_postgres = match &postgres {
+        Some(postgres) => Some(Bridge::start(&authority, Some(postgres)).await),
+        None => None,
+    };
+    let (mut direct, mut with_postgres, mut with_sqlite) = Default::default();
+    for round in 0..arguments.rounds {
+        let load = load::Load::new(round, arguments.devices, arguments.concurrency);
+        load.direct(&authority, &mut direct).await;
+        if let Some(bridge) = &on_postgres {
+            load.bridge(bridge, &mut with_postgres).await;
+        }
+        load.bridge(&sqlite, &mut with_sqlite).await;
+    }
+    let Arguments {
+        concurrency,
+        devices,
+        rounds,
+        ..
+    } = arguments;
+    println!("{rounds} rounds of {devices} devices, {concurrency} at a time");
+    println!("                          per second   of direct      p50      p99");
+    row("step-ca alone, /1.0/sign", &mut direct, None);
+    let alone = direct.per_second();
+    if on_postgres.is_some() {
+        row("enroll, PostgreSQL", &mut with_postgres, Some(alone));
+    }
+    row("enroll, SQLite", &mut with_sqlite, Some(alone));
+}
+
+fn row(name: &str, figures: &mut Figures, alone: Option<f64>) {
+    let share = alone.map_or_else(String::new, |alone| format!("{:.2}", figures.per_second() / alone));
+    let milliseconds = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
+    println!(
+        "{name:<26}{:>10.1}{share:>12}{:>12}{:>10}",
+        figures.per_second(),
+        milliseconds(figures.percentile(50)),
+        milliseconds(figures.percentile(99)),
+    );
+}
