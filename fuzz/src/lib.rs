@@ -17,6 +17,10 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("csr", targets::csr::check),
     ("est", targets::est::check),
+    ("http_head", targets::http_head::check),
+    ("jwks", targets::jwks::check),
+    ("jwt", targets::jwt::check),
+    ("ws_frames", targets::ws_frames::check),
     ("webhook_json", targets::webhook_json::check),
 ];
 

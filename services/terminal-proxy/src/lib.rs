@@ -8,6 +8,7 @@
 pub mod adapters;
 pub mod config;
 pub mod ports;
+pub mod wire;
 
 mod access;
 mod addresses;

@@ -70,6 +70,23 @@ impl Observer {
     }
 }
 
+/// The output in a device's bytes, and how they end.
+pub(crate) fn output_of(pieces: &[&[u8]], max_frame_bytes: u64) -> (Vec<u8>, Option<OutputEnd>) {
+    let mut frames = OutputFrames::new(max_frame_bytes);
+    let mut output = Vec::new();
+    for piece in pieces {
+        let end = frames.follow(piece, |shown| {
+            if let Shown::Output(bytes) = shown {
+                output.extend_from_slice(bytes);
+            }
+        });
+        if end.is_some() {
+            return (output, end);
+        }
+    }
+    (output, None)
+}
+
 impl TappedDevice {
     pub(crate) fn new(
         connection: DeviceConnection,

@@ -74,6 +74,11 @@ impl Upstream {
     }
 }
 
+/// Whether these bytes are a willing ttyd's whole answer to a handshake with this key.
+pub(crate) fn check_answer(received: &[u8], key: &str) -> bool {
+    matches!(answer::check(received, key), Ok(Progress::Accepted { .. }))
+}
+
 /// Sends the request and reads up to the end of the answer's head; returns what came behind it.
 async fn shake_hands(stream: &mut Box<dyn DeviceStream>, request: &HandshakeRequest) -> Result<Vec<u8>, BadAnswer> {
     stream.write_all(request.head().as_bytes()).await?;

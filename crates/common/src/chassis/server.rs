@@ -33,6 +33,7 @@ use tower::ServiceExt as _;
 
 pub use self::clients::ClientAuthorities;
 use self::connection::Connection;
+use self::head_guard::HeadGuard;
 use self::places::{Place, Places};
 pub use self::tls::{Tls, TlsError, TlsFiles};
 use super::metrics::HttpMetrics;
@@ -95,6 +96,15 @@ impl Options {
 /// The certificate that the client of this connection proved to own; an extension of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate(pub CertificateDer<'static>);
+
+/// Does to the bytes of one connection, in the pieces that they come in, what a listener does before it reads them:
+/// an ambiguous head is spoiled.
+pub fn guard_heads(pieces: &mut [&mut [u8]]) {
+    let mut guard = HeadGuard::default();
+    for piece in pieces {
+        guard.inspect(piece);
+    }
+}
 
 /// Serves a router until shutdown: then accepts nothing more, finishes the requests that run, and closes.
 /// Returns at once; `shutdown` owns the loop and every connection.
