@@ -50,6 +50,15 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
         )
         .await?;
     stage
+        .step("a lost connection is no lost shell", comes_back(&proxy))
+        .await?;
+    stage
+        .step(
+            "20 MB over six connections arrive byte for byte",
+            changes_connections(&proxy),
+        )
+        .await?;
+    stage
         .step("a restart is 1012, and then a new shell", survives_a_restart(proxy))
         .await?;
     drop(device);
@@ -100,6 +109,46 @@ async fn ends_with_the_shell(terminal: &mut Terminal, proxy: &Proxy) -> Result<(
     let code = terminal.closed().await?;
     ensure(code == 1000, format_args!("closed with {code}"))?;
     proxy.last_session_ended_as("shell_exited").await
+}
+
+async fn comes_back(proxy: &Proxy) -> Result<(), Failure> {
+    let mut terminal = proxy.open_to_resume().await?;
+    terminal.type_line("stty -echo; PS1=; echo re''ady").await?;
+    terminal.until("ready\r\n").await?;
+    let shell = terminal.ask("echo $$").await?;
+    terminal.type_line("sleep 1; echo while-a''way").await?;
+    let mut terminal = proxy.come_back(terminal, true).await?;
+    terminal.until("while-away\r\n").await?;
+    let same = terminal.ask("echo $$").await?;
+    ensure(same == shell, format_args!("shell {shell} became {same}"))?;
+    let size = terminal.ask("stty size").await?;
+    ensure(size == "30 100", format_args!("the size is {size:?}"))
+}
+
+async fn changes_connections(proxy: &Proxy) -> Result<(), Failure> {
+    let mut terminal = proxy.open_to_resume().await?;
+    terminal.type_line("stty -echo; PS1=; echo re''ady").await?;
+    terminal.until("ready\r\n").await?;
+    terminal
+        .type_line(&format!("echo beg''in; seq 1 {LINES}; echo e''nd"))
+        .await?;
+    terminal.until("begin\r\n").await?;
+    // It rests longer than ttyd would wait by itself.
+    tokio::time::sleep(READER_RESTS).await;
+    let mut expected = String::new();
+    for number in 1..=LINES {
+        expected.push_str(&number.to_string());
+        expected.push_str("\r\n");
+    }
+    expected.push_str("end\r\n");
+    let part = expected.len() / 6 + 1;
+    for (index, due) in expected.as_bytes().chunks(part).enumerate() {
+        if index > 0 {
+            terminal = proxy.come_back(terminal, false).await?;
+        }
+        terminal.expect(due).await?;
+    }
+    Ok(())
 }
 
 async fn survives_a_restart(proxy: Proxy) -> Result<(), Failure> {

@@ -79,6 +79,19 @@ impl Proxy {
         Terminal::open(self.address, &format!("/terminal/{DEVICE}"), &token).await
     }
 
+    /// The same with numbered output.
+    pub(super) async fn open_to_resume(&self) -> Result<Terminal, Failure> {
+        let token = self.issuer.token_for("operator");
+        Terminal::open_to_resume(self.address, &format!("/terminal/{DEVICE}"), &token).await
+    }
+
+    /// Lets a terminal come back over another connection.
+    pub(super) async fn come_back(&self, terminal: Terminal, drop_first: bool) -> Result<Terminal, Failure> {
+        let token = self.issuer.token_for("operator");
+        let path = format!("/terminal/{DEVICE}");
+        terminal.come_back(self.address, &path, &token, drop_first).await
+    }
+
     /// Waits for the record of the newest session's end.
     pub(super) async fn last_session_ended_as(&self, expected: &str) -> Result<(), Failure> {
         let closed = async {

@@ -20,23 +20,83 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a command's answer stands between; the quotes keep it out of the echo.
 const MARK: (&str, &str) = ("<<", ">>");
 
+/// How much is read before the proxy is told.
+const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
+
 pub(super) struct Terminal {
     socket: WebSocketStream<TcpStream>,
     /// Output that was not asked for yet.
     unread: Vec<u8>,
+    numbering: Option<Numbering>,
+}
+
+/// Where the output of a session that can be resumed stands.
+struct Numbering {
+    session: String,
+    resumed: bool,
+    seen: u64,
+    acknowledged: u64,
 }
 
 impl Terminal {
     pub(super) async fn open(address: SocketAddr, path: &str, token: &str) -> Result<Self, Failure> {
+        Self::connect(address, path, token, "tty").await
+    }
+
+    /// Opens one with numbered output, and reads the greeting.
+    pub(super) async fn open_to_resume(address: SocketAddr, path: &str, token: &str) -> Result<Self, Failure> {
+        let mut terminal = Self::connect(address, path, token, "tty.resume.v1").await?;
+        let greeting = timeout(PATIENCE, terminal.socket.next()).await?;
+        let Some(Message::Text(text)) = greeting.transpose()? else {
+            return Err(Failure::new("the proxy does not greet"));
+        };
+        let greeting: serde_json::Value = serde_json::from_str(&text)?;
+        ensure(greeting["lost"] == 0, format_args!("output is lost: {greeting}"))?;
+        let offset = greeting["offset"].as_u64().unwrap_or_default();
+        terminal.numbering = Some(Numbering {
+            session: greeting["session_id"].as_str().unwrap_or_default().to_owned(),
+            resumed: greeting["resumed"] == true,
+            seen: offset,
+            acknowledged: offset,
+        });
+        Ok(terminal)
+    }
+
+    /// Comes back over another connection to where the output stands; the old one is dropped before or after.
+    pub(super) async fn come_back(
+        self,
+        address: SocketAddr,
+        path: &str,
+        token: &str,
+        drop_first: bool,
+    ) -> Result<Self, Failure> {
+        let Self {
+            socket,
+            unread,
+            numbering,
+        } = self;
+        let numbering = numbering.ok_or_else(|| Failure::new("output is not numbered"))?;
+        let path = format!("{path}?resume={}&offset={}", numbering.session, numbering.seen);
+        let old = if drop_first { None } else { Some(socket) };
+        let mut again = Self::open_to_resume(address, &path, token).await?;
+        drop(old);
+        let resumed = again.numbering.as_ref().is_some_and(|numbering| numbering.resumed);
+        ensure(resumed, "the shell is a new one")?;
+        again.unread = unread;
+        Ok(again)
+    }
+
+    async fn connect(address: SocketAddr, path: &str, token: &str, protocol: &'static str) -> Result<Self, Failure> {
         let mut request = format!("ws://{address}{path}").into_client_request()?;
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("tty"));
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
         let stream = TcpStream::connect(address).await?;
         let (socket, _) = client_async(request, stream).await?;
         let mut terminal = Self {
             socket,
             unread: Vec::new(),
+            numbering: None,
         };
         terminal.say(br#"{"AuthToken":"","columns":100,"rows":30}"#).await?;
         Ok(terminal)
@@ -123,6 +183,20 @@ impl Terminal {
             && let Some(output) = bytes.strip_prefix(b"0")
         {
             self.unread.extend_from_slice(output);
+            self.acknowledge(output.len() as u64).await?;
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&mut self, bytes: u64) -> Result<(), Failure> {
+        let Some(numbering) = &mut self.numbering else {
+            return Ok(());
+        };
+        numbering.seen += bytes;
+        if numbering.seen - numbering.acknowledged >= ACKNOWLEDGE_BYTES {
+            numbering.acknowledged = numbering.seen;
+            let message = Message::Binary(format!("4{}", numbering.seen).into());
+            self.socket.send(message).await?;
         }
         Ok(())
     }
