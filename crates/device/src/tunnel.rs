@@ -100,6 +100,7 @@ impl Tunnel {
                     hub_address: network.hub_address,
                     keepalive_seconds: network.keepalive_seconds,
                     mtu: network.mtu,
+                    ip6: network.ip6,
                 };
                 let tunnel = InterfaceTunnel::new(settings.clone(), facts);
                 tunnel.ensure(endpoint).await?;

@@ -1,5 +1,5 @@
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use async_trait::async_trait;
 use common::domain::{Timestamp, VpnAddress, VpnNetwork, WireguardKey};
@@ -101,10 +101,18 @@ pub struct PeerStatus {
 }
 
 impl PeerStatus {
-    /// Whether the peer's address is exactly this one.
-    pub fn has_only(&self, address: Ipv4Addr) -> bool {
-        *self.allowed_addresses == [IpNet::from(ipnet::Ipv4Net::from(address))]
+    /// Whether the peer's address is exactly this one, with the IPv6 address beside it.
+    pub fn has_only(&self, address: VpnAddress) -> bool {
+        let wanted = hosts(address);
+        self.allowed_addresses.len() == wanted.clone().count()
+            && wanted.into_iter().all(|host| self.allowed_addresses.contains(&host))
     }
+}
+
+/// Returns what a peer with this address may send from.
+pub(crate) fn hosts(address: VpnAddress) -> impl Iterator<Item = IpNet> + Clone {
+    let ip6 = address.ip6().map(|ip6| IpNet::from(IpAddr::V6(ip6)));
+    std::iter::once(IpNet::from(IpAddr::V4(address.ip()))).chain(ip6)
 }
 
 /// Why the hub is not as it was asked to be; every variant asks for another reaction.

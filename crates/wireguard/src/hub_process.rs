@@ -252,9 +252,10 @@ impl Hub for KeptHub {
         if network == current {
             return Ok(());
         }
-        if (network.hub(), network.prefix()) != (current.hub(), current.prefix()) {
+        let base = |network: &VpnNetwork| (network.hub(), network.prefix(), network.ula());
+        if base(&network) != base(&current) {
             return Err(HubError::unavailable(
-                "`WG_SUBNET` or `WG_SERVER_IP` of the hub and of its caller are not the same",
+                "`WG_SUBNET`, `WG_SUBNET6` or `WG_SERVER_IP` of the hub and of its caller are not the same",
             ));
         }
         let (answer, answered) = oneshot::channel();

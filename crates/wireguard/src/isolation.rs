@@ -42,7 +42,11 @@ async fn a_packet_for_another_device_ends_at_the_hub() {
     }
 
     let peers = hub.peers().await.unwrap();
-    let sent = peers.iter().find(|status| status.has_only(VICTIM)).unwrap().sent_bytes;
+    let sent = peers
+        .iter()
+        .find(|status| status.has_only(network().device_address(VICTIM).unwrap()))
+        .unwrap()
+        .sent_bytes;
     assert!(sent <= HANDSHAKE_BYTES, "{sent}");
     let mut accept = Box::pin(listener.accept());
     assert!(poll_once(&mut accept).is_pending());

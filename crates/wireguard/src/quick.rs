@@ -4,10 +4,10 @@
 //! reading is strict: exactly the lines that [`WgQuickConfig::render`] writes, in any order within
 //! their section, and nothing else.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use common::domain::{WireguardKey, WireguardPrivateKey};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use secrecy::ExposeSecret as _;
 
 mod endpoint;
@@ -40,6 +40,17 @@ pub struct WgQuickConfig {
     pub hub_address: Ipv4Addr,
     /// See [`KEEPALIVE_SECONDS`](crate::KEEPALIVE_SECONDS).
     pub keepalive_seconds: u16,
+    /// The IPv6 addresses beside, in a network that has them.
+    pub ip6: Option<Ip6Pair>,
+}
+
+/// A device's IPv6 address and its hub's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ip6Pair {
+    /// The device's.
+    pub device: Ipv6Addr,
+    /// The hub's.
+    pub hub: Ipv6Addr,
 }
 
 impl WgQuickConfig {
@@ -49,16 +60,19 @@ impl WgQuickConfig {
         let private_key = private_key
             .as_ref()
             .map_or(PRIVATE_KEY_PLACEHOLDER, |key| key.expose_secret());
+        let beside = |address: Option<Ipv6Addr>| address.map_or_else(String::new, |address| format!(", {address}/128"));
+        let (device, hub) = (self.ip6.map(|pair| pair.device), self.ip6.map(|pair| pair.hub));
+        let (device, hub) = (beside(device), beside(hub));
         format!(
             "[Interface]\n\
              PrivateKey = {private_key}\n\
-             Address = {}/32\n\
+             Address = {}/32{device}\n\
              MTU = {}\n\
              \n\
              [Peer]\n\
              PublicKey = {}\n\
              Endpoint = {}\n\
-             AllowedIPs = {}/32\n\
+             AllowedIPs = {}/32{hub}\n\
              PersistentKeepalive = {}\n",
             self.address, self.mtu, self.hub_key, self.hub_endpoint, self.hub_address, self.keepalive_seconds,
         )
@@ -67,19 +81,27 @@ impl WgQuickConfig {
     /// Reads a file; see the module for how strict it is.
     pub fn parse(text: &str) -> Result<Self, InvalidWgQuick> {
         let file = File::read(text)?;
+        let (address, device) = file.value("Address", addresses)?;
+        let (hub_address, hub) = file.value("AllowedIPs", addresses)?;
+        let ip6 = match (device, hub) {
+            (Some(device), Some(hub)) => Some(Ip6Pair { device, hub }),
+            (None, None) => None,
+            _ => return Err(InvalidWgQuick::InvalidValue { key: "AllowedIPs" }),
+        };
         Ok(Self {
             private_key: file.value("PrivateKey", |text| match text {
                 PRIVATE_KEY_PLACEHOLDER => Some(None),
                 text => WireguardPrivateKey::parse(text).ok().map(Some),
             })?,
-            address: file.value("Address", host_address)?,
+            address,
             mtu: file.value("MTU", |text| text.parse().ok().filter(|mtu| (576..=1500).contains(mtu)))?,
             hub_key: file.value("PublicKey", |text| WireguardKey::parse(text).ok())?,
             hub_endpoint: file.value("Endpoint", |text| text.parse().ok())?,
-            hub_address: file.value("AllowedIPs", host_address)?,
+            hub_address,
             keepalive_seconds: file.value("PersistentKeepalive", |text| {
                 text.parse().ok().filter(|seconds| *seconds > 0)
             })?,
+            ip6,
         })
     }
 }
@@ -114,6 +136,16 @@ pub enum InvalidWgQuick {
         /// As it is written in the file.
         key: &'static str,
     },
+}
+
+/// Reads an IPv4 host, and a unique local IPv6 host (RFC 4193) after a comma.
+fn addresses(text: &str) -> Option<(Ipv4Addr, Option<Ipv6Addr>)> {
+    let Some((first, second)) = text.split_once(',') else {
+        return Some((host_address(text)?, None));
+    };
+    let network: Ipv6Net = trim(second).parse().ok()?;
+    let is_local = network.prefix_len() == 128 && network.addr().octets()[0] == 0xfd;
+    is_local.then_some((host_address(trim(first))?, Some(network.addr())))
 }
 
 /// Reads `a.b.c.d/32` in its canonical form.

@@ -127,6 +127,7 @@ struct World {
 impl World {
     async fn build(stage: &Stage) -> Result<Self, Failure> {
         let network = VpnNetwork::new("10.8.0.0/16".parse()?, None)?;
+        let network = network.beside_ula("fd5a:1:2:3::/64".parse()?)?;
         let underlay = Underlay::new().await?;
         let hub_namespace = underlay.attach("iotb-hub", 1).await?;
         let outsider = underlay.attach("iotb-out", 99).await?;
@@ -190,6 +191,9 @@ impl World {
         namespace.run("ip", &["link", "delete", "dev", interface]).await?;
         agent.hub_answers(self.network.hub()).await?;
         agent.terminal_answers(&self.hub_namespace).await?;
+        namespace
+            .run("ping", &["-6", "-c", "1", "-W", "3", "fd5a:1:2:3::a08:1"])
+            .await?;
         ensure(
             agent.status().await?.contains("10.8.0.50"),
             "its status lacks its address",

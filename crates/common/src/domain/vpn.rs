@@ -1,8 +1,8 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use ipnet::Ipv4Net;
-use serde::Serialize;
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Serialize, Serializer};
 
 /// Prefixes that a network can have besides its first one: a fleet that has outgrown so many needs a larger one.
 const MOST_FURTHER: usize = 7;
@@ -13,6 +13,7 @@ pub struct VpnNetwork {
     prefix: Ipv4Net,
     hub: Ipv4Addr,
     further: [Option<Ipv4Net>; MOST_FURTHER],
+    ula: Option<Ipv6Net>,
 }
 
 /// The settings do not describe a device network.
@@ -27,6 +28,9 @@ pub enum InvalidVpnNetwork {
     /// An address belongs to one prefix.
     #[error("the VPN prefix shares addresses with another one of the network")]
     Overlap,
+    /// The IPv4 address is the last part of the IPv6 one, and nobody else's addresses begin like it.
+    #[error("the IPv6 prefix must be a unique local one (fd00::/8, RFC 4193) between /48 and /96")]
+    Ula,
     /// There are eight already.
     #[error("a device network has at most {} prefixes", MOST_FURTHER + 1)]
     TooMany,
@@ -44,7 +48,34 @@ impl VpnNetwork {
             prefix,
             hub,
             further: [None; MOST_FURTHER],
+            ula: None,
         })
+    }
+
+    /// Gives the hub and every device an IPv6 address beside the IPv4 one, which is its last four bytes.
+    pub fn beside_ula(self, prefix: Ipv6Net) -> Result<Self, InvalidVpnNetwork> {
+        let is_local = prefix.addr().octets().first() == Some(&0xfd);
+        if is_local && (48..=96).contains(&prefix.prefix_len()) {
+            let ula = Some(prefix.trunc());
+            Ok(Self { ula, ..self })
+        } else {
+            Err(InvalidVpnNetwork::Ula)
+        }
+    }
+
+    /// Returns the IPv6 prefix, if there is one.
+    pub fn ula(&self) -> Option<Ipv6Net> {
+        self.ula
+    }
+
+    /// Returns the hub's IPv6 address, if there is one.
+    pub fn hub_ip6(&self) -> Option<Ipv6Addr> {
+        self.ip6(self.hub)
+    }
+
+    fn ip6(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
+        let prefix = u128::from(self.ula?.network());
+        Some(Ipv6Addr::from(prefix | u128::from(u32::from(address))))
     }
 
     /// Adds a prefix; the hub keeps its address. One that is there already changes nothing.
@@ -94,7 +125,8 @@ impl VpnNetwork {
     /// outside the pool, whatever a database row says.
     pub fn device_address(&self, address: Ipv4Addr) -> Option<VpnAddress> {
         let is_ours = self.prefixes().any(|prefix| is_host(prefix, address));
-        (is_ours && address != self.hub).then_some(VpnAddress(address))
+        let ip6 = self.ip6(address);
+        (is_ours && address != self.hub).then_some(VpnAddress { ip: address, ip6 })
     }
 
     /// Lists the addresses that devices may have, prefix by prefix and the lowest first.
@@ -147,20 +179,33 @@ fn is_private(address: Ipv4Addr) -> bool {
 }
 
 /// A device's address in the VPN: proof that it is a host of the pool and not the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct VpnAddress(Ipv4Addr);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VpnAddress {
+    ip: Ipv4Addr,
+    ip6: Option<Ipv6Addr>,
+}
+
+impl Serialize for VpnAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.ip.serialize(serializer)
+    }
+}
 
 impl VpnAddress {
     /// Returns the bare address.
     pub fn ip(self) -> Ipv4Addr {
-        self.0
+        self.ip
+    }
+
+    /// Returns the IPv6 address beside it, in a network that has them.
+    pub fn ip6(self) -> Option<Ipv6Addr> {
+        self.ip6
     }
 }
 
 impl std::fmt::Display for VpnAddress {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(formatter)
+        self.ip.fmt(formatter)
     }
 }
 
@@ -241,5 +286,23 @@ mod tests {
             network.and("10.10.0.0/24".parse().unwrap()),
             Err(InvalidVpnNetwork::TooMany)
         );
+    }
+
+    #[test]
+    fn an_ipv6_address_is_the_prefix_and_the_ipv4_address() {
+        let network = network("10.8.0.0/24")
+            .beside_ula("fd5a:1:2:3::/64".parse().unwrap())
+            .unwrap();
+
+        assert_eq!(network.hub_ip6(), Some("fd5a:1:2:3::a08:1".parse().unwrap()));
+        let device = network.device_address(Ipv4Addr::new(10, 8, 0, 7)).unwrap();
+        assert_eq!(device.ip6(), Some("fd5a:1:2:3::a08:7".parse().unwrap()));
+        for text in ["2001:db8::/64", "fc00::/64", "fd00::/40", "fd00::/97"] {
+            assert_eq!(
+                network.beside_ula(text.parse().unwrap()),
+                Err(InvalidVpnNetwork::Ula),
+                "{text}"
+            );
+        }
     }
 }

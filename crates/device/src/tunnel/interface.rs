@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 use wireguard::InterfaceName;
+use wireguard::quick::Ip6Pair;
 
 /// How long a program may take: they speak to the kernel only.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -63,6 +64,7 @@ pub(super) struct Facts {
     pub(super) hub_address: Ipv4Addr,
     pub(super) keepalive_seconds: u16,
     pub(super) mtu: u16,
+    pub(super) ip6: Option<Ip6Pair>,
 }
 
 /// A tunnel on an interface. The kernel's stays when the agent ends, so that an agent that is replaced costs no
@@ -91,7 +93,9 @@ impl InterfaceTunnel {
         }
         let (name, facts) = (self.settings.name.as_str(), &self.facts);
         let (key, endpoint) = (facts.hub_key.to_base64(), hub.to_string());
-        let allowed = format!("{}/32", facts.hub_address);
+        let hub4 = format!("{}/32", facts.hub_address);
+        let hub6 = facts.ip6.map(|pair| format!("{}/128", pair.hub));
+        let allowed = hub6.iter().fold(hub4.clone(), |list, hub6| format!("{list},{hub6}"));
         let keepalive = facts.keepalive_seconds.to_string();
         run(
             "wg",
@@ -115,7 +119,13 @@ impl InterfaceTunnel {
         run("ip", ["address", "replace", &address, "dev", name]).await?;
         run("ip", ["link", "set", "dev", name, "mtu", &facts.mtu.to_string(), "up"]).await?;
         // Nothing but the hub lies behind it.
-        run("ip", ["route", "replace", &allowed, "dev", name]).await.map(drop)
+        run("ip", ["route", "replace", &hub4, "dev", name]).await?;
+        if let (Some(pair), Some(hub6)) = (facts.ip6, hub6) {
+            let address = format!("{}/128", pair.device);
+            run("ip", ["-6", "address", "replace", &address, "dev", name]).await?;
+            run("ip", ["-6", "route", "replace", &hub6, "dev", name]).await?;
+        }
+        Ok(())
     }
 
     /// Returns how long ago the last handshake was; nothing if there was none, or there is no interface.

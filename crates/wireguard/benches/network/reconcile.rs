@@ -72,7 +72,7 @@ async fn sweep(hub: &dyn Hub, wanted: &HashMap<WireguardKey, PeerConfig>) -> usi
     let is_present: HashMap<_, _> = present.iter().map(|status| (status.key, status)).collect();
     let is_missing = |peer: &&PeerConfig| {
         let status = is_present.get(&peer.key);
-        !status.is_some_and(|status| status.has_only(peer.address.ip()))
+        !status.is_some_and(|status| status.has_only(peer.address))
     };
     let missing: Vec<_> = wanted.values().filter(is_missing).copied().collect();
     for batch in missing.chunks(1000) {

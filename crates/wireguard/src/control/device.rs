@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use wireguard_control::{self as control, Device, DeviceUpdate, Key, PeerConfigBu
 
 use super::Backend;
 use crate::InterfaceName;
+use crate::hub::hosts;
 
 /// One WireGuard interface. Every call blocks, for as long as the other side likes.
 pub(crate) trait ControlledDevice: Send + Sync {
@@ -151,9 +152,10 @@ pub(crate) fn daemon_socket(interface: &str) -> PathBuf {
 fn builder(change: &Change) -> PeerConfigBuilder {
     let peer = |key: &[u8; 32]| PeerConfigBuilder::new(&Key(*key));
     match change {
-        Change::Put { key, address } => peer(key.as_bytes())
-            .replace_allowed_ips()
-            .add_allowed_ip(IpAddr::V4(address.ip()), 32),
+        Change::Put { key, address } => {
+            let put = peer(key.as_bytes()).replace_allowed_ips();
+            hosts(*address).fold(put, |put, host| put.add_allowed_ip(host.addr(), host.prefix_len()))
+        }
         // Switching keepalives on sends one at once, and that needs a handshake.
         Change::Call { key, endpoint } => peer(key.as_bytes())
             .set_endpoint(*endpoint)

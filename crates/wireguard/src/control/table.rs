@@ -9,7 +9,7 @@ use tracing::warn;
 use super::device::{Change, Incarnation, RawPeer, merged};
 use crate::hub::dump::Dump;
 use crate::hub::rules::differing;
-use crate::hub::{PeerConfig, PeerStatus};
+use crate::hub::{PeerConfig, PeerStatus, hosts};
 
 /// What is known of an interface's peers.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ impl Table {
             };
             let known = self.peers.remove(&peer.key);
             let mut known = known.unwrap_or_else(|| status(peer.key, new));
-            known.allowed_addresses = vec![ipnet::Ipv4Net::from(peer.address.ip()).into()];
+            known.allowed_addresses = hosts(peer.address).collect();
             self.peers.insert(known);
         }
         self.believed.extend_from_slice(peers);

@@ -83,7 +83,7 @@ async fn what_somebody_else_removed_a_moment_ago_is_added_again() {
     device.loses_its_peers();
     hub.ensure_peers(&[peer]).await.unwrap();
 
-    assert!(hub.peers().await.unwrap()[0].has_only(peer.address.ip()));
+    assert!(hub.peers().await.unwrap()[0].has_only(peer.address));
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_key_that_no_device_can_have_does_not_keep_an_address() {
 
     hub.ensure_peers(&[peer]).await.unwrap();
 
-    assert!(hub.peers().await.unwrap()[0].has_only(peer.address.ip()));
+    assert!(hub.peers().await.unwrap()[0].has_only(peer.address));
     assert_eq!(device.peers(), 1);
 }
 

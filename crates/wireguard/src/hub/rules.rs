@@ -47,7 +47,7 @@ pub(crate) fn differing(peers: &[PeerConfig], present: &Dump) -> Vec<PeerConfig>
     let is_present = |peer: &PeerConfig| {
         present
             .get(&peer.key)
-            .is_some_and(|status| status.has_only(peer.address.ip()))
+            .is_some_and(|status| status.has_only(peer.address))
     };
     peers.iter().filter(|peer| !is_present(peer)).copied().collect()
 }

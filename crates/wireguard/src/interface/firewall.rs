@@ -45,6 +45,7 @@ impl FirewallRules {
         } = self;
         let (hub, devices) = (network.hub(), set(network.prefixes()));
         let (into_open_ports, out_of_open_ports) = self.open_port_rules();
+        let [around, from, out, to] = self.ula_rules();
         format!(
             "table {family} {table}\n\
              delete table {family} {table}\n\
@@ -53,11 +54,13 @@ impl FirewallRules {
              \t\ttype filter hook input priority filter; policy accept;\n\
              \t\tiifname != {{ \"lo\", \"{interface}\" }} ip saddr {devices} drop\n\
              \t\tiifname != {{ \"lo\", \"{interface}\" }} ip daddr {devices} drop\n\
+             {around}\
              \t\tiifname \"{interface}\" jump from_devices\n\
              \t}}\n\
              \tchain from_devices {{\n\
              \t\tip saddr != {devices} drop\n\
              \t\tip daddr != {hub} drop\n\
+             {from}\
              \t\ticmp type echo-request accept\n\
              {into_open_ports}\
              \t\ttcp sport {terminal_port} ct direction reply ct state established accept\n\
@@ -70,10 +73,12 @@ impl FirewallRules {
              \tchain output {{\n\
              \t\ttype filter hook output priority filter; policy accept;\n\
              \t\toifname != {{ \"lo\", \"{interface}\" }} ip daddr {devices} drop\n\
+             {out}\
              \t\toifname \"{interface}\" jump to_devices\n\
              \t}}\n\
              \tchain to_devices {{\n\
              \t\tip saddr != {hub} drop\n\
+             {to}\
              \t\ttcp dport {terminal_port} meta skuid {terminal_uid} accept\n\
              \t\ttcp dport {terminal_port} ct direction original ct state established accept\n\
              {out_of_open_ports}\
@@ -82,6 +87,27 @@ impl FirewallRules {
              \t}}\n\
              }}\n"
         )
+    }
+
+    /// Returns the same rules for IPv6: around the tunnel, from devices, out, and to devices. A network without IPv6
+    /// addresses has none of its packets.
+    fn ula_rules(&self) -> [String; 4] {
+        let interface = &self.interface;
+        let (Some(ula), Some(hub)) = (self.network.ula(), self.network.hub_ip6()) else {
+            let only_ipv4 = "\t\tmeta nfproto ipv6 drop\n".to_owned();
+            return [String::new(), only_ipv4.clone(), String::new(), only_ipv4];
+        };
+        let outside = format!("ifname != {{ \"lo\", \"{interface}\" }} ip6");
+        [
+            format!("\t\ti{outside} saddr {ula} drop\n\t\ti{outside} daddr {ula} drop\n"),
+            format!(
+                "\t\tip6 saddr != {ula} drop\n\t\tip6 daddr != {hub} drop\n\t\ticmpv6 type echo-request accept\n\
+                 \t\ticmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} \
+                 ct state related accept\n"
+            ),
+            format!("\t\to{outside} daddr {ula} drop\n"),
+            format!("\t\tip6 saddr != {hub} drop\n\t\ticmpv6 type echo-reply ct state established accept\n"),
+        ]
     }
 
     /// Returns the rules for packets to the open ports and from them; nft knows no empty set.

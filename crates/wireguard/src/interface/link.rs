@@ -94,6 +94,7 @@ impl Link {
         self.flags.iter().any(|flag| flag == "UP")
             && self.mtu == u32::from(MTU)
             && self.has_hub_address(network)
+            && self.has_hub_ip6(network)
             && self.foreign_addresses(network).next().is_none()
             && network.further_prefixes().all(|prefix| self.has_route(prefix))
     }
@@ -113,6 +114,12 @@ impl Link {
             let address = format!("{}/{}", network.hub(), network.prefix().prefix_len());
             run("ip", ["address", "add", &address, "dev", name], "").await?;
         }
+        if let (Some(address), Some(ula)) = (network.hub_ip6(), network.ula())
+            && !self.has_hub_ip6(network)
+        {
+            let address = format!("{address}/{}", ula.prefix_len());
+            run("ip", ["address", "add", &address, "dev", name, "nodad"], "").await?;
+        }
         run("ip", ["link", "set", "dev", name, "mtu", &MTU.to_string(), "up"], "").await?;
         let source = network.hub().to_string();
         for prefix in network.further_prefixes().filter(|prefix| !self.has_route(*prefix)) {
@@ -129,6 +136,13 @@ impl Link {
 
     fn has_hub_address(&self, network: VpnNetwork) -> bool {
         self.addr_info.iter().any(|address| address.is_hub(network))
+    }
+
+    fn has_hub_ip6(&self, network: VpnNetwork) -> bool {
+        network.hub_ip6().is_none_or(|address| {
+            let mut addresses = self.addr_info.iter();
+            addresses.any(|present| present.local == IpAddr::V6(address))
+        })
     }
 
     /// Returns addresses that would swallow what is meant for a device. The firewall drops all IPv6.

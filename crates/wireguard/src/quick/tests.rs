@@ -11,6 +11,7 @@ fn config(private_key: Option<WireguardPrivateKey>) -> WgQuickConfig {
         hub_endpoint: "vpn.example.org:51820".parse().unwrap(),
         hub_address: Ipv4Addr::new(10, 8, 0, 1),
         keepalive_seconds: crate::KEEPALIVE_SECONDS,
+        ip6: None,
     }
 }
 
@@ -170,5 +171,30 @@ fn an_endpoint_is_a_host_and_a_port_and_nothing_else() {
         " hub:1",
     ] {
         assert_eq!(text.parse::<HubEndpoint>(), Err(InvalidHubEndpoint), "{text:?}");
+    }
+}
+
+#[test]
+fn ipv6_addresses_stand_beside_the_others_on_both_sides_or_on_none() {
+    let pair = Ip6Pair {
+        device: "fd5a::a08:2".parse().unwrap(),
+        hub: "fd5a::a08:1".parse().unwrap(),
+    };
+    let text = WgQuickConfig {
+        ip6: Some(pair),
+        ..config(None)
+    }
+    .render();
+
+    assert!(text.contains("Address = 10.8.0.2/32, fd5a::a08:2/128\n"), "{text}");
+    assert!(text.contains("AllowedIPs = 10.8.0.1/32, fd5a::a08:1/128\n"), "{text}");
+    assert_eq!(WgQuickConfig::parse(&text).unwrap().ip6, Some(pair));
+    for wrong in [
+        text.replace(", fd5a::a08:1/128", ""),
+        text.replace("fd5a::a08:1/128", "fd5a::/64"),
+        text.replace("fd5a::a08:1/128", "::/0"),
+        text.replace("fd5a::a08:1/128", "2001:db8::1/128"),
+    ] {
+        assert!(WgQuickConfig::parse(&wrong).is_err(), "{wrong}");
     }
 }

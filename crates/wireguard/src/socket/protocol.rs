@@ -1,8 +1,8 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use common::domain::{InvalidVpnNetwork, Timestamp, VpnNetwork, WireguardKey};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::hub::{HubError, HubHealth, PeerConfig, PeerFault, PeerStatus, chain};
@@ -31,6 +31,8 @@ pub(super) enum Question {
 pub(super) struct Network {
     hub: Ipv4Addr,
     prefixes: Vec<(Ipv4Addr, u8)>,
+    #[serde(default)]
+    ula: Option<(Ipv6Addr, u8)>,
 }
 
 impl From<VpnNetwork> for Network {
@@ -41,6 +43,7 @@ impl From<VpnNetwork> for Network {
                 .prefixes()
                 .map(|prefix| (prefix.network(), prefix.prefix_len()))
                 .collect(),
+            ula: network.ula().map(|prefix| (prefix.network(), prefix.prefix_len())),
         }
     }
 }
@@ -51,7 +54,11 @@ impl Network {
         let prefix = |(address, length)| Ipv4Net::new(address, length).map_err(|_| InvalidVpnNetwork::Prefix);
         let mut prefixes = self.prefixes.iter().copied().map(prefix);
         let first = prefixes.next().unwrap_or(Err(InvalidVpnNetwork::Prefix))?;
-        let first = VpnNetwork::new(first, Some(self.hub))?;
+        let mut first = VpnNetwork::new(first, Some(self.hub))?;
+        if let Some((address, length)) = self.ula {
+            let ula = Ipv6Net::new(address, length).map_err(|_| InvalidVpnNetwork::Ula)?;
+            first = first.beside_ula(ula)?;
+        }
         prefixes.try_fold(first, |network, prefix| network.and(prefix?))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::domain::{CurrentNetwork, System, VpnAddress, VpnNetwork, WireguardKey};
+use ipnet::IpNet;
 use wireguard::{Hub, HubError, PeerConfig, PeerStatus};
 
 use crate::ports::{GatewayHealth, MemberStatus, UpstreamError, VpnGateway, VpnMember};
@@ -32,12 +33,12 @@ impl WireguardHub {
     }
 
     fn only_address(&self, peer: &PeerStatus) -> Option<VpnAddress> {
-        let [ipnet::IpNet::V4(net)] = peer.allowed_addresses.as_slice() else {
-            return None;
-        };
-        (net.prefix_len() == 32)
-            .then(|| self.range.get().device_address(net.addr()))
-            .flatten()
+        let ip4 = peer.allowed_addresses.iter().find_map(|net| match net {
+            IpNet::V4(net) => Some(net.addr()),
+            IpNet::V6(_) => None,
+        });
+        let address = self.range.get().device_address(ip4?)?;
+        peer.has_only(address).then_some(address)
     }
 }
 

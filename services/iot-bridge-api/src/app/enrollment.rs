@@ -291,6 +291,7 @@ impl Enrollment {
             address: member.address,
             hub_key,
             hub_address: self.network.range().hub(),
+            hub_ip6: self.network.range().hub_ip6(),
         })
     }
 

@@ -23,6 +23,8 @@ pub struct Place {
     pub hub_key: WireguardKey,
     /// The hub's address in the network.
     pub hub_address: std::net::Ipv4Addr,
+    /// Its IPv6 address, in a network that has them.
+    pub hub_ip6: Option<std::net::Ipv6Addr>,
 }
 
 /// Keeps devices in the network.
@@ -79,6 +81,7 @@ impl Presence {
             address: member.address,
             hub_key,
             hub_address: self.network.range().hub(),
+            hub_ip6: self.network.range().hub_ip6(),
         })
     }
 

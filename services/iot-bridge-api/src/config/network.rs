@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use common::chassis::config::ConfigError;
 use common::domain::{VpnNetwork, WireguardPrivateKey};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use wireguard::quick::HubEndpoint;
 
 use super::hub::{HubKind, HubSettings};
@@ -21,6 +21,10 @@ pub struct NetworkSettings {
     /// The address range of the devices, between /12 and /30.
     #[arg(long, env = "WG_SUBNET", default_value = "10.8.0.0/24", global = true)]
     pub wg_subnet: Ipv4Net,
+    /// IPv6 addresses beside them, from a unique local prefix such as `fd5a:1:2:3::/64`; each ends with the device's IPv4
+    /// address. Not with an embedded hub.
+    #[arg(long, env = "WG_SUBNET6", global = true)]
+    pub wg_subnet6: Option<Ipv6Net>,
     /// The hub's own address in it; the first host unless set.
     #[arg(long, env = "WG_SERVER_IP", global = true)]
     pub wg_server_ip: Option<Ipv4Addr>,
@@ -49,8 +53,13 @@ pub struct NetworkSettings {
 impl NetworkSettings {
     /// Checks the address range.
     pub fn network(&self) -> Result<VpnNetwork, ConfigError> {
-        VpnNetwork::new(self.wg_subnet, self.wg_server_ip)
-            .map_err(|error| ConfigError::new(format!("`WG_SUBNET` and `WG_SERVER_IP` do not fit: {error}.")))
+        let network = VpnNetwork::new(self.wg_subnet, self.wg_server_ip)
+            .map_err(|error| ConfigError::new(format!("`WG_SUBNET` and `WG_SERVER_IP` do not fit: {error}.")))?;
+        let Some(prefix) = self.wg_subnet6 else {
+            return Ok(network);
+        };
+        let both = network.beside_ula(prefix);
+        both.map_err(|error| ConfigError::new(format!("`WG_SUBNET6` does not fit: {error}.")))
     }
 
     /// Checks where devices find the hub.
@@ -81,6 +90,9 @@ impl NetworkSettings {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         match self.wg_hub {
             HubKind::Local => self.hub.terminal_uid().map(drop),
+            HubKind::Embedded if self.wg_subnet6.is_some() => Err(ConfigError::new(
+                "`WG_SUBNET6` needs a hub on an interface; set `WG_HUB` to `local` or `unix:/path`.",
+            )),
             HubKind::Embedded | HubKind::Socket(_) => Ok(()),
         }
     }
@@ -101,5 +113,23 @@ mod tests {
 
         assert_eq!(endpoint(&[]).unwrap().to_string(), "127.0.0.1:51820");
         assert!(endpoint(&["--wg-server-endpoint", "hub.example.com"]).is_err());
+    }
+
+    #[test]
+    fn ipv6_addresses_need_a_hub_that_has_them() {
+        let network = |arguments: &[&str]| {
+            let config = Config::try_parse_from(["iot-bridge-api"].iter().chain(arguments)).unwrap();
+            config.network.check().and_then(|()| config.network.network())
+        };
+
+        let both = network(&["--wg-subnet6", "fd5a::/64", "--wg-hub", "unix:/hub.sock"]).unwrap();
+        assert_eq!(both.hub_ip6(), Some("fd5a::a08:1".parse().unwrap()));
+        for arguments in [
+            &["--wg-subnet6", "fd5a::/64"][..],
+            &["--wg-subnet6", "2001:db8::/64", "--wg-hub", "unix:/hub.sock"],
+        ] {
+            let error = network(arguments).unwrap_err().to_string();
+            assert!(error.contains("WG_SUBNET6"), "{error}");
+        }
     }
 }

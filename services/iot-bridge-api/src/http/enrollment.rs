@@ -12,7 +12,7 @@ use common::chassis::problem::Problem;
 use common::domain::{AdmitError, DeviceId, WireguardKey, WireguardPrivateKey, rfc3339};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use wireguard::quick::{HubEndpoint, WgQuickConfig};
+use wireguard::quick::{HubEndpoint, Ip6Pair, WgQuickConfig};
 use wireguard::{KEEPALIVE_SECONDS, MTU};
 
 use super::auth::EnrollmentToken;
@@ -139,6 +139,11 @@ pub(super) fn tunnel_config(
         hub_endpoint,
         hub_address: place.hub_address,
         keepalive_seconds: KEEPALIVE_SECONDS,
+        ip6: place
+            .address
+            .ip6()
+            .zip(place.hub_ip6)
+            .map(|(device, hub)| Ip6Pair { device, hub }),
     };
     config.render()
 }

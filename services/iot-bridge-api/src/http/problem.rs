@@ -196,9 +196,9 @@ const PREFIX_OVERLAPS: ProblemType = kind(
 pub(super) fn add_prefix(error: AddPrefixError) -> Problem {
     match error {
         AddPrefixError::Invalid(InvalidVpnNetwork::Overlap) => Problem::of(&PREFIX_OVERLAPS),
-        AddPrefixError::Invalid(InvalidVpnNetwork::Prefix | InvalidVpnNetwork::Hub | InvalidVpnNetwork::TooMany) => {
-            Problem::of(&PREFIX_INVALID)
-        }
+        AddPrefixError::Invalid(
+            InvalidVpnNetwork::Prefix | InvalidVpnNetwork::Hub | InvalidVpnNetwork::Ula | InvalidVpnNetwork::TooMany,
+        ) => Problem::of(&PREFIX_INVALID),
         AddPrefixError::Store(error) => store(error),
     }
 }

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use wireguard::PeerConfig;
-use wireguard::quick::WgQuickConfig;
+use wireguard::quick::{Ip6Pair, WgQuickConfig};
 
 use super::hub::signal;
 use super::namespace::Namespace;
@@ -56,6 +56,10 @@ impl Agent {
             hub_endpoint: format!("{}:51820", underlay::HUB).parse()?,
             hub_address: network.hub(),
             keepalive_seconds: wireguard::KEEPALIVE_SECONDS,
+            ip6: address
+                .ip6()
+                .zip(network.hub_ip6())
+                .map(|(device, hub)| Ip6Pair { device, hub }),
         };
         let csr = std::fs::read_to_string(state.join("request.csr"))?;
         let answer = answer(id, &csr, &tunnel)?;

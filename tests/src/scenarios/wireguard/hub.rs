@@ -142,6 +142,10 @@ impl HubProcess {
             ("WG_BACKEND", "userspace".to_owned()),
             ("WG_INTERFACE", INTERFACE.to_owned()),
             ("WG_SUBNET", self.network.prefix().to_string()),
+            (
+                "WG_SUBNET6",
+                self.network.ula().map_or_else(String::new, |ula| ula.to_string()),
+            ),
             ("WG_PRIVATE_KEY_FILE", self.folder.join("hub.key").display().to_string()),
             ("WG_HUB_SOCKET", self.socket().display().to_string()),
             ("WG_HUB_CALLER_UIDS", "0".to_owned()),

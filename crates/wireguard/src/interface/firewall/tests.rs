@@ -14,6 +14,7 @@ table inet iot_bridge {
 	chain from_devices {
 		ip saddr != { 10.8.0.0/24 } drop
 		ip daddr != 10.8.0.1 drop
+		meta nfproto ipv6 drop
 		icmp type echo-request accept
 		tcp dport { 1883, 8086 } accept
 		tcp sport 7681 ct direction reply ct state established accept
@@ -30,6 +31,7 @@ table inet iot_bridge {
 	}
 	chain to_devices {
 		ip saddr != 10.8.0.1 drop
+		meta nfproto ipv6 drop
 		tcp dport 7681 meta skuid 999 accept
 		tcp dport 7681 ct direction original ct state established accept
 		tcp sport { 1883, 8086 } ct direction reply ct state established accept
@@ -55,6 +57,25 @@ fn every_prefix_is_guarded() {
     let text = rules.render();
 
     assert!(text.contains("ip saddr != { 10.8.0.0/24, 10.9.0.0/16 } drop"), "{text}");
+}
+
+#[test]
+fn ipv6_addresses_are_guarded_like_the_others() {
+    let mut rules = rules(&[]);
+    rules.network = rules.network.beside_ula("fd5a::/64".parse().unwrap()).unwrap();
+
+    let text = rules.render();
+
+    for rule in [
+        "iifname != { \"lo\", \"wg0\" } ip6 daddr fd5a::/64 drop",
+        "oifname != { \"lo\", \"wg0\" } ip6 daddr fd5a::/64 drop",
+        "ip6 saddr != fd5a::/64 drop",
+        "ip6 daddr != fd5a::a08:1 drop",
+        "ip6 saddr != fd5a::a08:1 drop",
+    ] {
+        assert!(text.contains(rule), "{rule}: {text}");
+    }
+    assert!(!text.contains("nfproto"), "{text}");
 }
 
 fn rules(open_ports: &[u16]) -> FirewallRules {
