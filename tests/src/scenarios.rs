@@ -32,5 +32,6 @@ pub(crate) const SCENARIOS: &[(&str, Scenario)] = &[
     ("updater", |stage| Box::pin(updater::play(stage))),
     ("webhooks", |stage| Box::pin(webhooks::play(stage))),
     ("wireguard", |stage| Box::pin(wireguard::play(stage))),
+    ("wireguard-large", |stage| Box::pin(wireguard::large::play(stage))),
     ("wireguard-kernel", |stage| Box::pin(wireguard_kernel::play(stage))),
 ];

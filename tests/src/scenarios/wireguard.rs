@@ -8,6 +8,7 @@ mod device;
 mod events;
 mod hub;
 mod kill_chain;
+pub(super) mod large;
 mod matrix;
 mod namespace;
 mod underlay;
@@ -126,8 +127,7 @@ struct World {
 
 impl World {
     async fn build(stage: &Stage) -> Result<Self, Failure> {
-        let network = VpnNetwork::new("10.8.0.0/16".parse()?, None)?;
-        let network = network.beside_ula("fd5a:1:2:3::/64".parse()?)?;
+        let network = network()?;
         let underlay = Underlay::new().await?;
         let hub_namespace = underlay.attach("iotb-hub", 1).await?;
         let outsider = underlay.attach("iotb-out", 99).await?;
@@ -359,6 +359,11 @@ impl World {
         let address = self.network.device_address(Ipv4Addr::new(first, second, 0, number));
         address.ok_or_else(|| Failure::new("the network has no such address"))
     }
+}
+
+fn network() -> Result<VpnNetwork, Failure> {
+    let network = VpnNetwork::new("10.8.0.0/16".parse()?, None)?;
+    Ok(network.beside_ula("fd5a:1:2:3::/64".parse()?)?)
 }
 
 /// Returns the names of what is there, for a message.

@@ -1,9 +1,13 @@
 //! The device network as a whole: its prefixes, its hub, and how full it is.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use common::domain::{Actor, Drift, DriftLedger, DriftReport, StoreError, System};
 use http::StatusCode;
+use iot_bridge_api::app::reconcile::Reconciler;
 use serde_json::json;
 
 use crate::support::{TestDevice, World};
@@ -187,6 +191,51 @@ async fn a_session_that_the_hub_has_seen_since_is_left_alone() {
     world.as_device("POST", "/devices/pump-7/checkin", &leaf, None).await;
 
     assert_eq!(world.hub.writes.load(Ordering::Relaxed), writes);
+}
+
+#[tokio::test]
+async fn of_several_processes_one_corrects_the_hub_at_a_time() {
+    let world = World::new().await;
+    let device = world.enrolled("pump-7").await;
+    world.hub.forgets(device.wireguard_key);
+    let writes = world.hub.writes.load(Ordering::Relaxed);
+    let (directory, network) = (Arc::new(world.store.clone()), Arc::clone(&world.services.network));
+    let other = Reconciler::new(directory, Arc::new(TakenByAnother), network);
+
+    let while_another_does = other.sweep().await;
+
+    assert!(while_another_does.is_err(), "{while_another_does:?}");
+    assert_eq!(world.hub.writes.load(Ordering::Relaxed), writes);
+    assert_eq!(other.differences().await.unwrap().len(), 1);
+    world.services.reconciler.sweep().await.unwrap();
+    assert!(world.hub.knows(device.wireguard_key));
+    other.sweep().await.unwrap(); // nothing to correct, so nobody has to be asked
+}
+
+/// The right to correct the hub, while another process has it.
+struct TakenByAnother;
+
+#[async_trait]
+impl DriftLedger for TakenByAnother {
+    async fn record_drift(&self, _system: System, _drifts: &[Drift]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn drift(&self) -> Result<DriftReport, StoreError> {
+        Ok(DriftReport::default())
+    }
+
+    async fn order_repairs(&self, _drifts: &[Drift], _by: &Actor) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
+    async fn take_lease(&self, _name: &'static str, _lease: Duration) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn end_lease(&self, _name: &'static str) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 async fn fill(world: &World, devices: usize) {

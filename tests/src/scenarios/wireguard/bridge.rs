@@ -1,13 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{Actor, Clock, CurrentNetwork, DeviceRegistry as _, NetworkPlan as _, SystemClock, VpnNetwork};
+use common::domain::{
+    Actor, Clock, CurrentNetwork, DeviceRegistry as _, NetworkPlan as _, SystemClock, VpnNetwork, WireguardKey,
+};
 use common::store::{Store, StoreOptions};
 use iot_bridge_api::adapters::wireguard::WireguardHub;
 use iot_bridge_api::app::Network;
 use iot_bridge_api::app::addressing::Addressing;
 use iot_bridge_api::app::observe::Observer;
-use iot_bridge_api::app::reconcile::Reconciler;
+use iot_bridge_api::app::reconcile::{Reconciler, Swept};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,7 @@ pub(super) struct Bridge {
     store: Store,
     clock: Arc<dyn Clock>,
     addressing: Arc<Addressing>,
+    reconciler: Arc<Reconciler>,
     keepers: JoinSet<()>,
     network: VpnNetwork,
 }
@@ -47,15 +50,17 @@ impl Bridge {
         );
         let (addressing, stop) = (Arc::new(addressing), CancellationToken::new());
         let reconciler = Reconciler::new(database.clone(), database.clone(), Arc::clone(&members));
+        let reconciler = Arc::new(reconciler);
         let observer = Observer::new(database.clone(), database, members, Arc::clone(&clock));
         let mut keepers = JoinSet::new();
-        keepers.spawn(Arc::new(reconciler).run(RECONCILE, stop.clone()));
+        keepers.spawn(Arc::clone(&reconciler).run(RECONCILE, stop.clone()));
         keepers.spawn(Arc::new(observer).run(OBSERVE, stop.clone()));
         keepers.spawn(Arc::clone(&addressing).run(stop));
         Ok(Self {
             store,
             clock,
             addressing,
+            reconciler,
             keepers,
             network,
         })
@@ -72,6 +77,16 @@ impl Bridge {
             address == Some(device.address.ip()),
             format_args!("{name} got another address than {}", device.address),
         )
+    }
+
+    /// Puts somebody on record who is not there.
+    pub(super) async fn enroll_key(&self, name: &str, key: WireguardKey) {
+        fakes::fleet::enroll_with_key(&self.store, &*self.clock, name, key).await;
+    }
+
+    /// Brings the hub in line now.
+    pub(super) async fn sweep(&self) -> Result<Swept, Failure> {
+        Ok(self.reconciler.sweep().await?)
     }
 
     /// Adds a prefix, as an admin does.
