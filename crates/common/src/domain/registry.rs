@@ -93,7 +93,7 @@ pub trait DeviceRegistry: Send + Sync + 'static {
     -> Result<Device, RegistryError>;
 
     /// Gives a device in service another WireGuard key, which nobody ever had, and orders the hub to be told;
-    /// repeatable.
+    /// repeatable. Only in place of a pair that the bridge made and nobody used, or once while an operator allows it.
     async fn replace_wireguard_key(&self, id: &DeviceId, key: WireguardKey) -> Result<Device, AdmitError>;
 
     /// Records a verified certificate: an enrollment's as the device's active one, a renewal's as pending;

@@ -193,9 +193,7 @@ async fn replace_our_key(
     token: &EnrollmentToken,
     key: WireguardKey,
 ) -> Result<Device, AdmitError> {
-    let unused = sql("SELECT public_key FROM wireguard_key
-                      WHERE device_id = $1 AND replaced_at IS NULL AND made_by_us = 1 AND first_used_at IS NULL");
-    if transaction.optional(unused.bind(&device.id)).await?.is_none() {
+    if !has_unused_key_of_ours(transaction, &device.id).await? {
         return Err(AdmitError::AlreadyEnrolled);
     }
     tombstone_wireguard_key(transaction, &device.id).await?;
@@ -214,6 +212,13 @@ async fn replace_our_key(
         wireguard_key: Some(key),
         ..device.clone()
     })
+}
+
+/// Whether the device's present pair is one that the bridge made, and was never used.
+pub(super) async fn has_unused_key_of_ours(transaction: &mut Transaction, id: &DeviceId) -> Result<bool, StoreError> {
+    let unused = sql("SELECT public_key FROM wireguard_key
+                      WHERE device_id = $1 AND replaced_at IS NULL AND made_by_us = 1 AND first_used_at IS NULL");
+    Ok(transaction.optional(unused.bind(id)).await?.is_some())
 }
 
 /// Whether a known device may bring new keys: an operator allowed it, or its token is a return ticket.

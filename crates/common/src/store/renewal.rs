@@ -16,7 +16,7 @@ pub(super) async fn renew(
     id: &DeviceId,
     renewal: &Renewal,
 ) -> Result<Admission, AdmitError> {
-    let device = in_service(transaction, id).await?;
+    let device = in_service(transaction, id).await?.device;
     if let Some(record) = certificates::waiting(transaction, id, &renewal.csr_digest).await? {
         return Ok(Admission {
             device,
@@ -130,9 +130,14 @@ pub(super) async fn replace_wireguard_key(
     id: &DeviceId,
     key: WireguardKey,
 ) -> Result<Device, AdmitError> {
-    let device = in_service(transaction, id).await?;
-    if device.wireguard_key == Some(key) {
-        return Ok(device);
+    let standing = in_service(transaction, id).await?;
+    if standing.device.wireguard_key == Some(key) {
+        return Ok(standing.device);
+    }
+    // A certificate alone is not enough: who stole one must not take the device's place in the network.
+    let is_allowed = standing.reenroll_until.is_some_and(|until| transaction.now < until);
+    if !is_allowed && !admission::has_unused_key_of_ours(transaction, id).await? {
+        return Err(AdmitError::AlreadyEnrolled);
     }
     admission::tombstone_wireguard_key(transaction, id).await?;
     let claim = admission::KeyClaim {
@@ -142,7 +147,7 @@ pub(super) async fn replace_wireguard_key(
     };
     admission::claim_wireguard_key(transaction, id, claim).await?;
     live::forget(transaction, id).await?;
-    let statement = sql("UPDATE device SET wireguard_key = $2, epoch = epoch + 1 WHERE id = $1");
+    let statement = sql("UPDATE device SET wireguard_key = $2, epoch = epoch + 1, reenroll_until = NULL WHERE id = $1");
     transaction.execute(statement.bind(id).bind(&key)).await?;
     jobs::place(transaction, id, &[System::Vpn], JobAction::Ensure).await?;
     let detail = serde_json::json!({ "wireguard_key": key });
@@ -157,10 +162,10 @@ pub(super) async fn replace_wireguard_key(
     Ok(devices::read_back(transaction, id).await?)
 }
 
-async fn in_service(transaction: &mut Transaction, id: &DeviceId) -> Result<Device, AdmitError> {
+async fn in_service(transaction: &mut Transaction, id: &DeviceId) -> Result<devices::Standing, AdmitError> {
     let standing = devices::lock(transaction, id).await?.ok_or(AdmitError::Retired)?;
     match standing.device.state {
-        DeviceState::Enrolled => Ok(standing.device),
+        DeviceState::Enrolled => Ok(standing),
         DeviceState::Admitted => Err(AdmitError::Conflict),
         DeviceState::Quarantined => Err(AdmitError::Quarantined),
         DeviceState::Retired => Err(AdmitError::Retired),

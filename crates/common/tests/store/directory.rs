@@ -155,6 +155,7 @@ pub(crate) async fn every_key_that_a_device_had_is_known<D: TestDatabase>() {
     let first = fleet.enroll("pump-7").await.wireguard_key.unwrap();
     let second = WireguardPrivateKey::generate().public_key();
     fleet.clock.advance(Duration::from_secs(1));
+    fleet.allow("pump-7").await.unwrap();
     fleet.store.replace_wireguard_key(&id("pump-7"), second).await.unwrap();
 
     fleet.retire("pump-7").await.unwrap();

@@ -125,6 +125,9 @@ pub(crate) async fn a_device_takes_another_wireguard_key_that_nobody_ever_had<D:
     let (device, key) = (id("pump-7"), WireguardPrivateKey::generate().public_key());
     fleet.clock.advance(Duration::from_mins(1));
 
+    let refused = fleet.store.replace_wireguard_key(&device, key).await;
+    assert!(matches!(refused, Err(AdmitError::AlreadyEnrolled)), "{refused:?}");
+    fleet.allow("pump-7").await.unwrap();
     let after = fleet.store.replace_wireguard_key(&device, key).await.unwrap();
     let again = fleet.store.replace_wireguard_key(&device, key).await.unwrap();
 
@@ -133,6 +136,7 @@ pub(crate) async fn a_device_takes_another_wireguard_key_that_nobody_ever_had<D:
         (Some(key), before.address, before.epoch + 1)
     );
     assert_eq!(again, after);
+    fleet.allow("pump-7").await.unwrap();
     for taken in [other, before.wireguard_key.unwrap()] {
         let stolen = fleet.store.replace_wireguard_key(&device, taken).await;
         assert!(matches!(stolen, Err(AdmitError::WireguardKeyInUse)), "{stolen:?}");

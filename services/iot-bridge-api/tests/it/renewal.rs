@@ -162,7 +162,7 @@ async fn a_check_in_without_a_recent_handshake_puts_the_peer_in_again() {
 }
 
 #[tokio::test]
-async fn a_device_brings_another_key_and_keeps_its_address() {
+async fn a_device_that_is_allowed_to_brings_another_key_and_keeps_its_address() {
     let world = World::new().await;
     let (device, leaf) = world.certified(ID).await;
     let other = world.enrolled("pump-8").await;
@@ -174,6 +174,11 @@ async fn a_device_brings_another_key_and_keeps_its_address() {
             .await
     };
 
+    let allow = async || world.admin("POST", "/devices/pump-7/allow-reenroll").await;
+
+    let refused = bring(json!(key)).await;
+    assert_eq!(refused.status_and_slug(), (409, "already-enrolled".to_owned()));
+    assert!(allow().await.status.is_success());
     let answer = bring(json!(key)).await;
 
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -181,6 +186,7 @@ async fn a_device_brings_another_key_and_keeps_its_address() {
     WgQuickConfig::parse(&answer.field("wireguard_config")).unwrap();
     assert!(world.hub.knows(key) && !world.hub.knows(device.wireguard_key));
     assert_eq!(bring(json!(key)).await.status, StatusCode::OK);
+    allow().await;
     assert_eq!(bring(json!(other.wireguard_key)).await.slug(), "wg-key-in-use");
     assert_eq!(bring(json!(device.wireguard_key)).await.slug(), "wg-key-in-use");
     assert_eq!(bring(json!(world.hub.key())).await.slug(), "wg-key-invalid");
