@@ -1,14 +1,14 @@
 //! What every [`Hub`] promises, as a suite that any of them can be held against: in process, behind a
 //! socket, on a daemon's interface, on the kernel's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use common::domain::{VpnAddress, VpnNetwork, WireguardKey, WireguardPrivateKey};
 use futures_util::future::join_all;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
-use crate::hub::{Hub, HubError, PeerConfig, PeerFault};
+use crate::hub::{Hub, HubError, PeerConfig, PeerFault, hosts};
 
 /// More than what a hub reads back with every change.
 const MANY: usize = 1500;
@@ -264,13 +264,18 @@ impl Trial<'_> {
 
     /// Checks that the hub has these peers, with these addresses, and no others.
     async fn has(&self, peers: &[PeerConfig]) -> Verdict {
-        let host = |address: VpnAddress| vec![IpNet::V4(Ipv4Net::from(address.ip()))];
+        let host = |address: VpnAddress| hosts(address).collect::<BTreeSet<IpNet>>();
         let expected: BTreeMap<WireguardKey, _> = peers.iter().map(|peer| (peer.key, host(peer.address))).collect();
         let found = self.hub.peers().await.map_err(words)?;
         let count = found.len();
         let found: BTreeMap<_, _> = found
             .into_iter()
-            .map(|status| (status.key, status.allowed_addresses))
+            .map(|status| {
+                (
+                    status.key,
+                    status.allowed_addresses.into_iter().collect::<BTreeSet<_>>(),
+                )
+            })
             .collect();
         same(count, found.len())?;
         same(found, expected)
