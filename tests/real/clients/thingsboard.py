@@ -53,7 +53,8 @@ def credentials(client, device):
 
 def facts(client, device):
     scope = "SERVER_SCOPE"
-    client.save_entity_attributes_v2("DEVICE", device, scope, json.dumps({"vpnAddress": "10.8.0.2", "otaAction": 7}))
+    told = json.dumps({"vpnAddress": "10.8.0.2", "otaAction": 7})
+    client.save_entity_attributes_v2("DEVICE", device, scope, told)
     # The client's own model of this answer is a text; what it is, is a list of key, value and time.
     answer = client.get_attributes_by_scope_without_preload_content("DEVICE", device, scope, keys="vpnAddress,otaAction")
     values = {entry["key"]: entry["value"] for entry in json.loads(answer.data)}

@@ -55,7 +55,7 @@ mkdir mounted";
 
 /// Looks for an update once; RAUC serves meanwhile on a bus of its own.
 const LOOK: &str = r"
-exec timeout 300 dbus-run-session -- sh -euc '
+timeout 300 dbus-run-session -- sh -euc '
   export DBUS_STARTER_BUS_TYPE=session
   rauc service --conf=/mnt/system.conf --override-boot-slot=A &
   until rauc --conf=/mnt/system.conf status >/dev/null 2>&1; do sleep 0.1; done
@@ -100,7 +100,8 @@ impl Updater {
     /// Lets the updater look once, with the file that our agent wrote; returns what both programs said.
     pub(crate) async fn look(&self, settings: &Path) -> Result<String, Failure> {
         fs::copy(settings, self.folder.path().join("rauc-hawkbit-updater.conf"))?;
-        self.inside(&format!("{{ {LOOK}\n}} 2>&1")).await
+        let told = format!("{{ {LOOK}\n}} >said 2>&1 || {{ cat said >&2; exit 1; }}; cat said");
+        self.inside(&told).await
     }
 
     /// Whether the image stands in the slot that was updated.

@@ -63,7 +63,12 @@ async fn ourselves(headers: HeaderMap) -> Response {
         .bytes()
         .fold(0_u64, |sum, byte| sum * 31 % 0xffff_ffff + u64::from(byte));
     let id = json!({ "entityType": "USER", "id": format!("584f394c-42b6-435a-983c-{number:012x}") });
-    Json(json!({ "id": id, "email": email })).into_response()
+    let authority = if email == FakeThingsBoard::SYSADMIN {
+        "SYS_ADMIN"
+    } else {
+        "TENANT_ADMIN"
+    };
+    Json(json!({ "id": id, "email": email, "authority": authority })).into_response()
 }
 
 async fn change_password(State(tenant): State<Arc<Tenant>>, headers: HeaderMap, Json(body): Json<Value>) -> Response {

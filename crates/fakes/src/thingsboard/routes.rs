@@ -230,11 +230,11 @@ async fn replace_credentials(State(tenant): State<Arc<Tenant>>, Json(body): Json
     })
 }
 
-async fn set_attributes(
-    State(tenant): State<Arc<Tenant>>,
-    Path(id): Path<String>,
-    Json(body): Json<Map<String, Value>>,
-) -> Response {
+/// As telemetry, it is read as JSON whatever its media type says.
+async fn set_attributes(State(tenant): State<Arc<Tenant>>, Path(id): Path<String>, body: String) -> Response {
+    let Ok(body) = serde_json::from_str::<Map<String, Value>>(&body) else {
+        return bad_request("Invalid JSON");
+    };
     with_device(&tenant, &id, |device| {
         device.attributes.extend(body);
         StatusCode::OK.into_response()
@@ -259,7 +259,10 @@ async fn attributes(
     })
 }
 
-async fn telemetry(State(tenant): State<Arc<Tenant>>, Path(id): Path<String>, Json(body): Json<Value>) -> Response {
+async fn telemetry(State(tenant): State<Arc<Tenant>>, Path(id): Path<String>, body: String) -> Response {
+    let Ok(body) = serde_json::from_str::<Value>(&body) else {
+        return bad_request("Invalid JSON");
+    };
     let points = body.as_array().cloned().unwrap_or_else(|| vec![body]);
     with_device(&tenant, &id, |device| {
         for point in points {
