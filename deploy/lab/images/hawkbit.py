@@ -33,6 +33,8 @@ def start():
                "-cp", "/opt/hawkbit/classes:/opt/hawkbit/lib/*", "server.UpdateServer",
                "--server.address=127.0.0.1", "--server.port=8081", "--server.forward-headers-strategy=NATIVE",
                "--server.use-forward-headers=true",
+               "--hawkbit.artifact.url.protocols.download-http.protocol=https",
+               "--hawkbit.artifact.url.protocols.download-http.port=443",
                "--spring.datasource.url=jdbc:h2:file:/app/artifactrepo/hawkbit;MODE=MySQL", "--spring.jpa.database=H2",
                "--spring.main.allow-bean-definition-overriding=true",
                "--org.eclipse.hawkbit.repository.file.path=/app/artifactrepo"]
