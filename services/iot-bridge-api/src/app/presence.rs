@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use common::domain::{Clock, DeviceDirectory, DeviceRegistry, StoreError, Timestamp, VpnAddress, WireguardKey};
+use common::domain::{
+    AuditTrail, Clock, DeviceDirectory, DeviceRegistry, StoreError, Timestamp, VpnAddress, WireguardKey,
+};
 
 use super::Network;
 use super::alignment::AlignError;
 use super::enrollment::EnrollError;
 use super::identity::ProvenDevice;
+use super::refusals::{Refusals, reason};
 use crate::ports::{UpstreamError, VpnMember};
 
 /// A tunnel whose last handshake is older is down: WireGuard gives a session up after 180 s (`REJECT_AFTER_TIME`,
@@ -32,6 +35,7 @@ pub struct Presence {
     directory: Arc<dyn DeviceDirectory>,
     registry: Arc<dyn DeviceRegistry>,
     network: Arc<Network>,
+    refusals: Refusals,
     clock: Arc<dyn Clock>,
 }
 
@@ -40,6 +44,7 @@ impl Presence {
     pub fn new(
         directory: Arc<dyn DeviceDirectory>,
         registry: Arc<dyn DeviceRegistry>,
+        audit: Arc<dyn AuditTrail>,
         network: Arc<Network>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -47,6 +52,7 @@ impl Presence {
             directory,
             registry,
             network,
+            refusals: Refusals::new(audit),
             clock,
         }
     }
@@ -70,6 +76,16 @@ impl Presence {
 
     /// Gives a device another key, and its place under it.
     pub async fn bring_key(&self, device: &ProvenDevice, key: WireguardKey) -> Result<Place, EnrollError> {
+        let place = self.replace_key(device, key).await;
+        if let Some(reason) = place.as_ref().err().and_then(reason) {
+            self.refusals
+                .record(&device.device.id, "device.key_refused", reason)
+                .await?;
+        }
+        place
+    }
+
+    async fn replace_key(&self, device: &ProvenDevice, key: WireguardKey) -> Result<Place, EnrollError> {
         let hub_key = self.network.hub_key().await?;
         if hub_key == key {
             return Err(EnrollError::WireguardKeyInvalid);

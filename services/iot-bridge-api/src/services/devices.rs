@@ -44,7 +44,13 @@ impl DeviceServices {
             Arc::clone(authority),
             Arc::clone(clock),
         );
-        let presence = Presence::new(database.clone(), database, Arc::clone(network), Arc::clone(clock));
+        let presence = Presence::new(
+            database.clone(),
+            database.clone(),
+            database,
+            Arc::clone(network),
+            Arc::clone(clock),
+        );
         Self {
             identities: Arc::new(identities),
             renewals: Arc::new(renewals),

@@ -94,6 +94,10 @@ async fn whoever_is_refused_is_on_record() {
     world
         .as_device("POST", "/devices/pump-7/renew", &leaf, Some(&again))
         .await;
+    let key = json!({ "public_key": world.hub.key() });
+    world
+        .as_device("PUT", "/devices/pump-7/wireguard", &leaf, Some(&key))
+        .await;
     let token = world.token_for("pump-9").await;
     world
         .enroll("pump-9", &token, &TestDevice::new("pump-9").request())
@@ -122,6 +126,7 @@ async fn whoever_is_refused_is_on_record() {
         [
             ("certificate.renewal_refused", "authority_not_believed"),
             ("certificate.renewal_refused", "cn-mismatch"),
+            ("device.key_refused", "wireguard_key_invalid"),
             ("device.refused", "certificate_not_current"),
             ("device.refused", "quarantined"),
             ("enrollment.refused", "authority_not_believed"),
