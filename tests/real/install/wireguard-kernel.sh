@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Packs a machine that has WireGuard in its kernel: Debian's cloud kernel, its modules, and our hub process with
-# the programs that it calls, as what QEMU starts from. The machine that this runs on does not need the module.
+# Packs a machine that has WireGuard in its kernel: Debian's cloud kernel, its modules, and our hub process and the
+# agent of devices with the programs that they call, as what QEMU starts from. The machine that this runs on does not need the module.
 #
 #   wireguard-kernel.sh CACHE
 set -euo pipefail
@@ -28,7 +28,7 @@ if [ ! -d "$folder/kernel" ]; then
   mv "$work/kernel" "$folder/kernel" # whole or not at all
 fi
 
-cargo build --quiet --locked -p wireguard --example hub --features contract,control
+cargo build --quiet --locked --workspace --bins --example hub
 
 # The first file system: what the modules and programs need, and nothing else.
 root=$(mktemp -d)
@@ -44,7 +44,11 @@ for module in "${modules[@]}"; do
 done | sort -u | while read -r file; do
   install -D -m 644 "$file" "$root/${file#"$folder/kernel/"}"
 done
-for program in target/debug/examples/hub "$(command -v ip)" "$(command -v nft)" "$(command -v wg)"; do
+# A device that has enrolled, and the key of the hub that it was told about: what quickstart leaves in its folder.
+timeout --signal INT 5 target/debug/quickstart --data-dir "$root/enrolled" --api-port 0 --proxy-port 0 --login-port 0 \
+  >"$root/tmp/quickstart.log" 2>&1 || true # it ends when it is told to
+[ -s "$root/enrolled/devices/demo-1/wg0.conf" ] || { cat "$root/tmp/quickstart.log" >&2; exit 1; }
+for program in target/debug/examples/hub target/debug/iot-device "$(command -v ip)" "$(command -v nft)" "$(command -v wg)"; do
   install -m 755 "$program" "$root/bin/"
   ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
     [ -e "$root$library" ] || install -D -m 755 "$library" "$root$library"
