@@ -89,19 +89,29 @@ async fn has_the_size(terminal: &mut Terminal) -> Result<(), Failure> {
 }
 
 async fn sends_everything(terminal: &mut Terminal) -> Result<(), Failure> {
+    begins_to_send(terminal).await?;
+    tokio::time::sleep(READER_RESTS).await;
+    let expected = what_follows();
+    ensure(expected.len() > 20_000_000, "the output is too short for this test")?;
+    terminal.expect(expected.as_bytes()).await
+}
+
+async fn begins_to_send(terminal: &mut Terminal) -> Result<(), Failure> {
     terminal
         .type_line(&format!("echo beg''in; seq 1 {LINES}; echo e''nd"))
         .await?;
-    terminal.until("begin\r\n").await?;
-    tokio::time::sleep(READER_RESTS).await;
+    terminal.until("begin\r\n").await.map(drop)
+}
+
+/// All that the device shows behind the beginning.
+fn what_follows() -> String {
     let mut expected = String::new();
     for number in 1..=LINES {
         expected.push_str(&number.to_string());
         expected.push_str("\r\n");
     }
     expected.push_str("end\r\n");
-    ensure(expected.len() > 20_000_000, "the output is too short for this test")?;
-    terminal.expect(expected.as_bytes()).await
+    expected
 }
 
 async fn ends_with_the_shell(terminal: &mut Terminal, proxy: &Proxy) -> Result<(), Failure> {
@@ -129,18 +139,10 @@ async fn changes_connections(proxy: &Proxy) -> Result<(), Failure> {
     let mut terminal = proxy.open_to_resume().await?;
     terminal.type_line("stty -echo; PS1=; echo re''ady").await?;
     terminal.until("ready\r\n").await?;
-    terminal
-        .type_line(&format!("echo beg''in; seq 1 {LINES}; echo e''nd"))
-        .await?;
-    terminal.until("begin\r\n").await?;
+    begins_to_send(&mut terminal).await?;
     // It rests longer than ttyd would wait by itself.
     tokio::time::sleep(READER_RESTS).await;
-    let mut expected = String::new();
-    for number in 1..=LINES {
-        expected.push_str(&number.to_string());
-        expected.push_str("\r\n");
-    }
-    expected.push_str("end\r\n");
+    let expected = what_follows();
     let part = expected.len() / 6 + 1;
     for (index, due) in expected.as_bytes().chunks(part).enumerate() {
         if index > 0 {
