@@ -11,9 +11,9 @@ const FLAGS = [
 ];
 
 /** A fresh Chromium with one tab, and the list of everything that went wrong in our own pages. */
-export async function openBrowser(executablePath, url) {
+export async function openBrowser(executablePath, url, device = { viewport: { width: 1280, height: 800 } }) {
   const browser = await chromium.launch({ executablePath, args: FLAGS, headless: true });
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  const context = await browser.newContext(device);
   const { origin } = new URL(url);
   await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin });
   const page = await context.newPage();

@@ -3,9 +3,9 @@ const PAUSE_MS = 50;
 
 /** The open terminal, as a person sees and uses it. */
 export class TerminalPage {
-  constructor(tab) {
+  constructor(tab, frame = tab) {
     this.tab = tab;
-    this.screen = tab.locator(".terminal:not([hidden]) .screen");
+    this.screen = frame.locator(".terminal:not([hidden]) .screen");
   }
 
   /** What is on the screen, line by line, as xterm.js drew it. */
@@ -14,6 +14,11 @@ export class TerminalPage {
       // xterm.js draws a space as a no-break space.
       [...rows.children].map((row) => row.textContent.replaceAll("\u00a0", " ").trimEnd()).join("\n").trimEnd(),
     );
+  }
+
+  /** How many rows are drawn. */
+  rows() {
+    return this.screen.locator(".xterm-rows > div").count();
   }
 
   focus() {

@@ -5,32 +5,17 @@
 //     [--device ID] [--screenshot FILE] [--chromium /usr/bin/chromium]
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { openBrowser } from "./browser.mjs";
 import { TerminalPage } from "./terminal-page.mjs";
+import { controlsHaveNames, fillLogin, findDevice, logIn, readOptions, walk } from "./walk.mjs";
 
-const { values: options } = parseArgs({
-  options: {
-    url: { type: "string" },
-    username: { type: "string" },
-    "password-file": { type: "string" },
-    device: { type: "string" },
-    screenshot: { type: "string", default: join(tmpdir(), "browser-test-failed.png") },
-    chromium: { type: "string", default: "/usr/bin/chromium" },
-  },
-});
-for (const needed of ["url", "username", "password-file"]) {
-  assert(options[needed] !== undefined, `--${needed} is missing`);
-}
+const options = readOptions();
 
 const STEPS = [
-  ["logs in through the issuer's form", logIn],
-  ["sees the fleet with its live state", seeFleet],
+  ["logs in through the issuer's form", () => logIn(tab, options)],
+  ["sees the fleet with its live state", async () => (options.device = await findDevice(tab, options))],
   ["filters the list and opens the device by keyboard", openByKeyboard],
-  ["sees a prompt", (page) => page.waitForPrompt()],
+  ["sees a prompt", () => page.waitForPrompt()],
   ["types a command and reads its output", typeCommand],
   ["reloads the page and goes on in the same shell", reload],
   ["resizes the window and the device's terminal follows", resize],
@@ -39,6 +24,9 @@ const STEPS = [
   ["is asked before several lines are pasted", pasteLines],
   ["copies a selection", copySelection],
   ["keeps its clipboard and window title from the device", resistEscapes],
+  ["is told that an update runs on the device, and when it is over", seeUpdate],
+  ["leaves the terminal by keyboard and reaches every button", walkByKeyboard],
+  ["has a name for everything that can be pressed", () => controlsHaveNames(tab)],
   ["is told that the shell ended", endShell],
   ["reconnects by keyboard and has a new shell", reconnect],
   ["logs out", logOut],
@@ -47,43 +35,8 @@ const STEPS = [
 
 const { browser, page: tab, errors } = await openBrowser(options.chromium, options.url);
 const page = new TerminalPage(tab);
-let failed = false;
-for (const [name, step] of STEPS) {
-  const started = performance.now();
-  try {
-    await step(page);
-    console.log(`ok    ${name} (${Math.round(performance.now() - started)} ms)`);
-  } catch (error) {
-    failed = true;
-    console.log(`FAIL  ${name}\n${error.stack}`);
-    console.log(`      screen:\n${await page.screenText().catch(() => "(none)")}`);
-    console.log(`      console errors: ${JSON.stringify(errors)}`);
-    await tab.screenshot({ path: options.screenshot });
-    console.log(`      screenshot: ${options.screenshot}`);
-    break;
-  }
-}
+await walk(STEPS, { tabs: () => [tab], errors, screenshot: options.screenshot });
 await browser.close();
-process.exitCode = failed ? 1 : 0;
-
-async function logIn() {
-  await tab.goto(options.url);
-  await tab.getByRole("button", { name: "Log in" }).press("Enter");
-  await tab.locator('input[name="username"]').fill(options.username);
-  await tab.locator('input[name="password"]').fill(readFileSync(options["password-file"], "utf8").trim());
-  await tab.locator('button[type="submit"], input[type="submit"]').press("Enter");
-  await tab.getByRole("heading", { name: "Devices" }).waitFor();
-  assert(!tab.url().includes("code="), "the code is gone from the address bar");
-}
-
-async function seeFleet() {
-  const row = tab.locator(options.device === undefined ? "tr[data-device]" : `tr[data-device="${options.device}"]`);
-  // A device that was just enrolled needs a moment for its first handshake.
-  const online = row.filter({ hasText: "Online" }).filter({ has: tab.getByRole("button", { name: /^Open/ }) }).first();
-  await online.waitFor({ timeout: 30_000 });
-  assert.match(await online.innerText(), /just now|\d+ (s|min) ago/);
-  options.device = await online.getAttribute("data-device");
-}
 
 async function openByKeyboard() {
   await tab.getByRole("searchbox", { name: "Filter devices" }).focus();
@@ -106,7 +59,7 @@ async function reload() {
   const connected = tab.getByText("Connected", { exact: true });
   await form.or(connected).first().waitFor();
   if (await form.isVisible()) {
-    await logInAgain();
+    await fillLogin(tab, options);
   }
   await connected.waitFor();
   // What was on the screen is there again.
@@ -114,12 +67,6 @@ async function reload() {
   await page.focus();
   await page.run("echo kept-$kept");
   await page.waitForText("kept-31");
-}
-
-async function logInAgain() {
-  await tab.locator('input[name="username"]').fill(options.username);
-  await tab.locator('input[name="password"]').fill(readFileSync(options["password-file"], "utf8").trim());
-  await tab.locator('button[type="submit"], input[type="submit"]').press("Enter");
 }
 
 async function resize() {
@@ -175,6 +122,45 @@ async function resistEscapes() {
   await page.waitForText("escaped-55");
   assert.equal(await page.clipboard(), clipboard);
   assert.equal(await tab.title(), title);
+}
+
+/** The list says so; here the browser is shown a list in which it does. */
+async function seeUpdate() {
+  const banner = tab.getByText("An update is running on this device.");
+  let update = "running";
+  await tab.route("**/ui/api/devices*", async (route) => {
+    const response = await route.fetch();
+    const fleet = await response.json();
+    await route.fulfill({ response, json: { ...fleet, devices: fleet.devices.map((device) => ({ ...device, update })) } });
+  });
+  await banner.waitFor();
+  assert.equal(await banner.getAttribute("role"), "status");
+  update = "finished";
+  await banner.waitFor({ state: "hidden" });
+  await tab.unroute("**/ui/api/devices*");
+}
+
+async function walkByKeyboard() {
+  const focused = () => tab.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent);
+  await page.focus();
+  await tab.keyboard.press("Control+Shift+ArrowUp");
+  assert.match(await focused(), /, connected$/);
+  await tab.keyboard.press("ArrowLeft");
+  assert.equal(await focused(), "Sessions");
+  await tab.keyboard.press("ArrowRight");
+  const reached = [];
+  for (let presses = 0; presses < 12 && !reached.includes("Keys"); presses += 1) {
+    await tab.keyboard.press("Tab");
+    reached.push(await focused());
+  }
+  for (const button of ["Log out", "Smaller text", "Larger text", "Copy", "Paste", "Share", "Screen reader", "Keys"]) {
+    assert(reached.includes(button), `${button} is not among ${reached}`);
+  }
+  await tab.keyboard.press("Enter");
+  await tab.getByRole("dialog", { name: "Keyboard shortcuts" }).waitFor();
+  await tab.keyboard.press("Escape");
+  assert.equal(await focused(), "Keys");
+  await page.focus();
 }
 
 async function endShell() {

@@ -27,6 +27,9 @@ pub struct Config {
     /// Port of the login on 127.0.0.1 (0: any free one).
     #[arg(long, value_name = "PORT", default_value_t = 8180)]
     pub login_port: u16,
+    /// Which sites may show the web page in a frame, in the words of the CSP directive `frame-ancestors`.
+    #[arg(long, value_name = "SOURCES", default_value = "'none'")]
+    pub frame_ancestors: String,
     /// Write the demo password into this file (mode 0600) as well, for scripts.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,

@@ -46,6 +46,11 @@ impl DataFolder {
         self.path.join("authority")
     }
 
+    /// Returns the folder of the terminals' recordings.
+    pub(crate) fn recordings(&self) -> PathBuf {
+        self.path.join("recordings")
+    }
+
     /// Returns a device's state directory.
     pub(crate) fn device(&self, id: &str) -> io::Result<PathBuf> {
         let devices = self.path.join("devices");

@@ -20,8 +20,8 @@ use iot_bridge_api::{Doors, NeighbourParts, Parts, Services, Settings};
 use oidc_issuer::client::{self, Login};
 use oidc_issuer::{ClientConfig, Issuer, IssuerConfig, UserConfig};
 use secrecy::SecretString;
-use terminal_proxy::adapters::EmbeddedNetwork;
-use terminal_proxy::{TerminalProxy, TtydSettings, WebOrigin};
+use terminal_proxy::adapters::{EmbeddedNetwork, RecordingFolder};
+use terminal_proxy::{RecordingPolicy, RecordingRules, TerminalProxy, TtydSettings, WebOrigin};
 use tokio::net::TcpListener;
 use url::Url;
 use wireguard::quick::HubEndpoint;
@@ -41,6 +41,8 @@ const BRIDGE: &str = "iot-bridge-api";
 const PROXY: &str = "terminal-proxy";
 /// The device network.
 const NETWORK: &str = "10.8.0.0/24";
+/// Longest recording of a terminal.
+const MAX_RECORDING_BYTES: u64 = 256 * 1024 * 1024;
 /// How a device learns who opened its terminal (ttyd's `-H`).
 pub(crate) const OPERATOR_HEADER: HeaderName = HeaderName::from_static("x-remote-user");
 
@@ -117,10 +119,10 @@ impl Platform {
             storage: store.clone().into(),
             verifier: verifier(&issuer, PROXY, &keys, &clock)?,
             dialer: Arc::new(EmbeddedNetwork(hub)),
-            recordings: None,
+            recordings: Some(Arc::new(RecordingFolder::open(&data.recordings())?)),
             clock,
             shutdown: shutdown.clone(),
-            settings: proxy_settings(network.get(), &issuer, &proxy)?,
+            settings: proxy_settings(config, network.get(), &issuer, &proxy)?,
         });
         terminal.start().await?;
         server::serve(listeners.proxy, terminal.router(), terminal.server_options(), shutdown);
@@ -274,7 +276,12 @@ fn bridge_settings(network: CurrentNetwork, hub: HubEndpoint, data: &DataFolder)
     })
 }
 
-fn proxy_settings(network: VpnNetwork, issuer: &Url, proxy: &Url) -> Result<terminal_proxy::Settings, Box<dyn Error>> {
+fn proxy_settings(
+    config: &Config,
+    network: VpnNetwork,
+    issuer: &Url,
+    proxy: &Url,
+) -> Result<terminal_proxy::Settings, Box<dyn Error>> {
     let limits = terminal_proxy::Limits::default();
     let origin = WebOrigin::of(proxy).ok_or("the proxy's address has no origin")?;
     Ok(terminal_proxy::Settings {
@@ -283,7 +290,7 @@ fn proxy_settings(network: VpnNetwork, issuer: &Url, proxy: &Url) -> Result<term
         client_id: CLIENT.to_owned(),
         allowed_hosts: Some(vec![origin.authority().to_owned()]),
         allowed_origins: vec![origin],
-        frame_ancestors: "'none'".to_owned(),
+        frame_ancestors: config.frame_ancestors.clone(),
         allow_query_token: false,
         network,
         ttyd: TtydSettings {
@@ -292,7 +299,11 @@ fn proxy_settings(network: VpnNetwork, issuer: &Url, proxy: &Url) -> Result<term
             connect_timeout: limits.connect_timeout(),
         },
         limits,
-        recording: terminal_proxy::RecordingRules::default(),
+        recording: RecordingRules {
+            policy: RecordingPolicy::On,
+            max_bytes: MAX_RECORDING_BYTES,
+            ..RecordingRules::default()
+        },
         recording_retention: None,
         trusted_proxies: TrustedProxies::default(),
     })

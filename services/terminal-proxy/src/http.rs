@@ -51,6 +51,7 @@ pub(crate) fn router(state: AppState) -> Router {
         // Anyone: the page, which logs in.
         .route("/", get(ui::index))
         .route("/ui/callback", get(ui::index))
+        .route("/ui/terminal/{id}", get(ui::widget))
         .route("/ui/config.json", get(ui::config))
         .route("/ui/assets/{*path}", get(ui::asset))
         .layer(from_fn_with_state(state.clone(), doors::check_host))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
+use common::chassis::path::PathDeviceId;
 use common::chassis::problem::Problem;
 use common::domain::{
     Clock, DeviceDirectory, DeviceFilter, DeviceId, DeviceState, DeviceView, Operator, Role, Timestamp, UpdateStatus,
@@ -61,6 +62,12 @@ pub(super) async fn index(State(page): State<Arc<Page>>) -> Result<Response, Pro
     Ok(serve(asset, &page))
 }
 
+/// `GET /ui/terminal/{id}`: the page with one device's terminal and nothing else, for another site's frame. Whether
+/// there is such a device is said to nobody before the page has logged in.
+pub(super) async fn widget(_device: PathDeviceId, page: State<Arc<Page>>) -> Result<Response, Problem> {
+    index(page).await
+}
+
 /// `GET /ui/assets/{*path}`
 pub(super) async fn asset(State(page): State<Arc<Page>>, Path(path): Path<String>) -> Result<Response, Problem> {
     let wanted = ASSETS
@@ -102,6 +109,8 @@ pub(super) async fn config(State(page): State<Arc<Page>>) -> Json<PageConfig> {
 pub(super) struct FleetQuery {
     /// The `next` of the page before.
     after: Option<String>,
+    /// Only devices whose id or name contains this.
+    text: Option<String>,
 }
 
 /// The fleet as a person may see it.
@@ -144,6 +153,7 @@ pub(super) async fn devices(
     let after = query.after.map(|text| DeviceId::parse(&text)).transpose();
     let filter = DeviceFilter {
         groups: (operator.role != Role::Admin).then(|| operator.groups.clone()),
+        text: query.text.filter(|text| !text.is_empty()),
         after: after.map_err(|_invalid| Problem::invalid_device_id())?,
         limit: PAGE_SIZE,
         ..DeviceFilter::default()

@@ -11,7 +11,7 @@ use crate::ttyd::Mood;
 #[tokio::test]
 async fn the_page_lives_under_a_strict_policy_and_only_hashed_files_are_kept() {
     let world = World::new().await;
-    for target in ["/", "/ui/callback?code=x&state=y"] {
+    for target in ["/", "/ui/callback?code=x&state=y", "/ui/terminal/pump-1"] {
         let answer = world.send(&format!("GET {target} HTTP/1.1"), "", "").await;
         assert_eq!(
             (answer.status, answer.header("content-type")),
@@ -86,6 +86,13 @@ async fn the_fleet_is_shown_as_the_person_may_see_it() {
 
     let fleet = world.get("/ui/api/devices", &world.token("outsider")).await.json();
     assert_eq!(fleet["devices"], json!([]));
+
+    let found = world
+        .get("/ui/api/devices?text=pump-1", &world.token("operator"))
+        .await
+        .json();
+    assert_eq!(found["devices"].as_array().map(Vec::len), Some(1));
+    assert_eq!(found["devices"][0]["id"], "pump-1");
 }
 
 #[tokio::test]

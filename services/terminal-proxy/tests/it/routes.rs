@@ -33,6 +33,7 @@ async fn nobody_gets_anything_but_the_page_and_signs_of_life() {
     for path in [
         "/",
         "/ui/callback",
+        "/ui/terminal/pump-1",
         "/ui/config.json",
         "/health",
         "/livez",

@@ -20,9 +20,11 @@ export class DeviceRow {
   private readonly connection = element("span", { class: "connection" });
   private readonly age = element("span", { class: "age" });
   private readonly open: HTMLButtonElement;
+  private readonly check: HTMLButtonElement;
   private readonly noAccess = element("span", { class: "muted" }, "No access");
 
-  constructor(device: Device, onOpen: () => void) {
+  constructor(device: Device, onOpen: () => void, onCheck: () => void) {
+    this.check = button("Check", { class: "button quiet", "aria-label": `Check the way to ${device.id}` }, onCheck);
     this.open = button("Open", { class: "button open", "aria-label": `Open a terminal on ${device.id}` }, onOpen);
     this.element = element(
       "tr",
@@ -32,7 +34,7 @@ export class DeviceRow {
       this.group,
       element("td", {}, this.state),
       element("td", {}, this.connection, this.age),
-      element("td", { class: "action" }, this.open, this.noAccess),
+      element("td", { class: "action" }, this.open, this.noAccess, this.check),
     );
     this.update(device);
   }

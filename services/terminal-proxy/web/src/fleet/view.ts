@@ -1,6 +1,7 @@
 import type { Device, Fleet } from "../api";
 import { announce } from "../page/announce";
-import { element, setText } from "../page/dom";
+import { element, headings, setText } from "../page/dom";
+import { Rows } from "../page/rows";
 import type { Problem } from "../problem";
 import { DeviceRow } from "./row";
 import { matching } from "./wording";
@@ -13,8 +14,13 @@ const COLUMNS: readonly (readonly [heading: string, style: string])[] = [
   ["Group", "optional"],
   ["State", ""],
   ["Connection", ""],
-  ["", "action"],
+  ["Actions", "action"],
 ];
+
+export interface FleetActions {
+  open(deviceId: string): void;
+  examine(deviceId: string): void;
+}
 
 /** The list of devices: a filter, a table that refreshes in place, and a line that says what is shown. */
 export class FleetView {
@@ -30,18 +36,16 @@ export class FleetView {
   private readonly summary = element("p", { class: "summary" }, "Loading the devices…");
   private readonly trouble = element("p", { class: "trouble", role: "alert", hidden: "" });
   private readonly empty = element("p", { class: "empty", hidden: "" });
-  private readonly body = element("tbody");
+  private readonly rows: Rows<Device>;
   private readonly table: HTMLTableElement;
-  private readonly rows = new Map<string, DeviceRow>();
   private devices: readonly Device[] = [];
+  private isCut = false;
 
-  constructor(
-    private readonly onOpen: (device: Device) => void,
-    filter: string,
-  ) {
+  constructor(actions: FleetActions, filter: string) {
+    this.rows = new Rows((device) => new DeviceRow(device, () => actions.open(device.id), () => actions.examine(device.id)));
     this.filter.value = filter;
     this.filter.addEventListener("input", () => this.onFilter());
-    this.table = element("table", { class: "devices", hidden: "" }, element("caption", { class: "for-screen-readers" }, "Devices"), heading(), this.body);
+    this.table = element("table", { class: "devices", hidden: "" }, element("caption", { class: "for-screen-readers" }, "Devices"), headings(COLUMNS), this.rows.element);
     this.element = element(
       "section",
       { class: "fleet", role: "tabpanel", id: "panel-devices", "aria-labelledby": "tab-devices" },
@@ -52,7 +56,13 @@ export class FleetView {
     );
   }
 
+  /** What the server is to look for, where it has more devices than it says at once. */
+  get textToAskFor(): string {
+    return this.isCut ? longestWord(this.filter.value) : "";
+  }
+
   show(fleet: Fleet): void {
+    this.isCut ||= fleet.next !== null;
     this.devices = [...fleet.devices].sort((one, other) => one.id.localeCompare(other.id, "en", { numeric: true }));
     this.trouble.hidden = true;
     this.table.classList.remove("stale");
@@ -79,39 +89,11 @@ export class FleetView {
   private render(): void {
     const found = matching(this.devices, this.filter.value);
     const shown = found.slice(0, MAX_ROWS);
-    this.placeRows(shown);
+    this.rows.show(shown);
     this.table.hidden = shown.length === 0;
     this.empty.hidden = shown.length > 0;
     setText(this.empty, this.devices.length === 0 ? "There is no device here for you yet." : "No device matches this filter.");
-    setText(this.summary, summaryWords(this.devices, found.length, shown.length));
-  }
-
-  private placeRows(shown: readonly Device[]): void {
-    const wanted = new Set(shown.map((device) => device.id));
-    for (const [id, row] of this.rows) {
-      if (!wanted.has(id)) {
-        row.element.remove();
-        this.rows.delete(id);
-      }
-    }
-    shown.forEach((device, index) => {
-      const row = this.rowFor(device);
-      // Moving a row that stands right already would take the focus out of it.
-      if (this.body.children[index] !== row.element) {
-        this.body.insertBefore(row.element, this.body.children[index] ?? null);
-      }
-    });
-  }
-
-  private rowFor(device: Device): DeviceRow {
-    const known = this.rows.get(device.id);
-    if (known !== undefined) {
-      known.update(device);
-      return known;
-    }
-    const row = new DeviceRow(device, () => this.onOpen(device));
-    this.rows.set(device.id, row);
-    return row;
+    setText(this.summary, summaryWords(this.devices, found.length, shown.length, this.isCut));
   }
 }
 
@@ -120,14 +102,15 @@ export function filterInAddress(hash: string): string {
   return new URLSearchParams(hash.replace(/^#/, "")).get("filter") ?? "";
 }
 
-function heading(): HTMLTableSectionElement {
-  const cells = COLUMNS.map(([text, style]) => element("th", { scope: "col", class: style }, text));
-  return element("thead", {}, element("tr", {}, ...cells));
+function longestWord(text: string): string {
+  const words = text.trim().split(/\s+/);
+  return words.reduce((longest, word) => (word.length > longest.length ? word : longest), "");
 }
 
-function summaryWords(devices: readonly Device[], found: number, shown: number): string {
+function summaryWords(devices: readonly Device[], found: number, shown: number, isCut: boolean): string {
   const online = devices.filter((device) => device.online).length;
-  const all = `${counted(devices.length, "device")}, ${online.toLocaleString("en")} online`;
+  const many = isCut ? "Part of a large fleet: " : "";
+  const all = `${many}${counted(devices.length, "device")}, ${online.toLocaleString("en")} online`;
   if (shown < found) {
     return `${all}. The first ${shown} of ${found.toLocaleString("en")} are shown: filter to see others.`;
   }

@@ -6,7 +6,7 @@ const ISSUER = "https://login.example.com/realms/demo";
 const CONFIG = { issuer: ISSUER, client_id: "terminal-widget" };
 const CALLBACK = "https://proxy.example.com/ui/callback";
 // The verifier and challenge of RFC 7636, appendix B.
-const PENDING: PendingLogin = { state: "s", nonce: "n", verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", place: "" };
+const PENDING: PendingLogin = { state: "s", nonce: "n", verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", place: "", manner: "ask" };
 const CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 afterEach(() => {
@@ -57,11 +57,12 @@ test.each([
 
 test("a pending login is handed out once", () => {
   const storage = new FakeStorage() as unknown as Storage;
-  const pending = newPendingLogin("#filter=pump");
+  const pending = newPendingLogin("/#filter=pump", "ask");
+  const callback = new URL(`${CALLBACK}?code=c&state=${pending.state}`);
   keepPendingLogin(storage, pending);
 
-  expect(takePendingLogin(storage)).toEqual(pending);
-  expect(takePendingLogin(storage)).toBeUndefined();
+  expect(takePendingLogin(storage, callback)).toEqual(pending);
+  expect(takePendingLogin(storage, callback)).toBeUndefined();
 });
 
 function issuer(): Promise<Issuer> {

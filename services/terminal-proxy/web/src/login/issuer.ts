@@ -43,6 +43,9 @@ export class Issuer {
     url.searchParams.set("nonce", pending.nonce);
     url.searchParams.set("code_challenge", await oauth.calculatePKCECodeChallenge(pending.verifier));
     url.searchParams.set("code_challenge_method", "S256");
+    if (pending.manner === "silent") {
+      url.searchParams.set("prompt", "none");
+    }
     return url;
   }
 
@@ -99,6 +102,18 @@ export class Issuer {
 /** True when the issuer itself said no: asking again with the same grant is of no use. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof oauth.ResponseBodyError || error instanceof oauth.AuthorizationResponseError;
+}
+
+/** The errors with which an issuer says that it would have to show something (OpenID Connect Core 3.1.2.6). */
+const NEEDS_THE_PERSON: ReadonlySet<string> = new Set([
+  "login_required",
+  "interaction_required",
+  "consent_required",
+  "account_selection_required",
+]);
+
+export function needsThePerson(error: unknown): boolean {
+  return error instanceof oauth.AuthorizationResponseError && NEEDS_THE_PERSON.has(error.error);
 }
 
 function tokensOf(answer: oauth.TokenEndpointResponse): Tokens {

@@ -14,7 +14,7 @@ export class LoginSession {
   private renewal: Promise<void> | undefined;
   private ended = false;
 
-  /** Called once, when only a new login helps. */
+  /** Called when only a new login helps. */
   onEnded: () => void = () => {};
 
   constructor(
@@ -54,6 +54,18 @@ export class LoginSession {
     }
   }
 
+  /** The person has logged in again, beside this page: what waits for a token goes on. */
+  restore(tokens: Tokens): void {
+    this.ended = false;
+    this.take(tokens);
+  }
+
+  private take(tokens: Tokens): void {
+    this.tokens = tokens;
+    this.obtainedAt = this.now();
+    this.validUntil = this.obtainedAt + tokens.expiresInSeconds * 1000;
+  }
+
   private async renew(): Promise<void> {
     const { refreshToken } = this.tokens;
     if (refreshToken === undefined) {
@@ -64,9 +76,7 @@ export class LoginSession {
       throw loginEnded();
     }
     try {
-      this.tokens = await this.issuer.refresh({ ...this.tokens, refreshToken });
-      this.obtainedAt = this.now();
-      this.validUntil = this.obtainedAt + this.tokens.expiresInSeconds * 1000;
+      this.take(await this.issuer.refresh({ ...this.tokens, refreshToken }));
     } catch (error) {
       if (isRefusal(error)) {
         this.end();

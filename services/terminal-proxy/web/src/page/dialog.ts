@@ -33,7 +33,7 @@ export function ask(question: Question): Promise<boolean> {
   });
 }
 
-/** Shows something to read, with one button. */
+/** Shows something to read, with one button; it may still change while it is seen. */
 export function tell(title: string, ...content: readonly Node[]): Promise<void> {
   return new Promise((resolve) => {
     const dialog = element("dialog", { class: "dialog", "aria-labelledby": "dialog-title" });

@@ -35,3 +35,12 @@ export function existing(id: string): HTMLElement {
   }
   return found;
 }
+
+/** The head of a table; a column without words has them for screen readers only. */
+export function headings(columns: readonly (readonly [heading: string, style: string])[]): HTMLTableSectionElement {
+  const cells = columns.map(([text, style]) => {
+    const words = style === "action" ? element("span", { class: "for-screen-readers" }, text) : text;
+    return element("th", { scope: "col", class: style }, words);
+  });
+  return element("thead", {}, element("tr", {}, ...cells));
+}

@@ -1,5 +1,11 @@
 import { button, element } from "./dom";
 
+/** What a login window says if the browser does not close it. */
+export function loginDone(): HTMLElement {
+  const card = element("main", { class: "login-card" }, element("h1", {}, "You are logged in"), element("p", { class: "muted" }, "You can close this window."));
+  return element("div", { class: "login" }, card);
+}
+
 /** What a person sees who is not logged in: what this is, one button, and what went wrong, if something did. */
 export function loginScreen(trouble: string | undefined, onLogin: (() => void) | undefined): HTMLElement {
   const card = element(

@@ -5,6 +5,8 @@ export interface Tab {
   readonly panel: HTMLElement;
   /** Called when the tab becomes the one that is seen. */
   shown(): void;
+  /** Called when another one becomes it. */
+  hidden?(): void;
   /** Missing for a tab that stays. */
   readonly closing?: () => void;
 }
@@ -17,7 +19,7 @@ interface Handle {
 
 /** The row of tabs, after the ARIA Authoring Practices: arrows move along it, Enter opens, Delete closes. */
 export class Tabs {
-  readonly element = element("div", { class: "tabs", role: "tablist", "aria-label": "Open terminals" });
+  readonly element = element("div", { class: "tabs", role: "tablist", "aria-label": "Lists and terminals" });
   private readonly handles: Handle[] = [];
   private activeId = "";
 
@@ -40,7 +42,14 @@ export class Tabs {
     this.panels.append(tab.panel);
   }
 
+  has(id: string): boolean {
+    return this.find(id) !== undefined;
+  }
+
   show(id: string): void {
+    if (this.activeId !== id) {
+      this.find(this.activeId)?.tab.hidden?.();
+    }
     this.activeId = id;
     for (const handle of this.handles) {
       const active = handle.tab.id === id;

@@ -1,31 +1,39 @@
-import type { Api, User } from "../api";
-import { FleetPoll } from "../fleet/poll";
+import type { Api, Fleet, Session, User } from "../api";
+import { showDoctor } from "../doctor/report";
 import { FleetView, filterInAddress } from "../fleet/view";
-import type { ConnectionState } from "../terminal/toolbar";
+import { PlaybackView } from "../recording/view";
+import { SessionsView } from "../sessions/view";
 import { OpenShells } from "../terminal/resume";
+import type { ConnectionState } from "../terminal/toolbar";
 import { TerminalView } from "../terminal/view";
+import { WatchView } from "../terminal/watch";
 import { ask } from "./dialog";
 import { button, element, setText } from "./dom";
-import { clampFontSize, loadPreferences, savePreferences } from "./preferences";
-import { Tabs } from "./tabs";
+import { LoginEnded } from "./login-ended";
+import { Poll } from "./poll";
+import { changed, loadPreferences, savePreferences, type PreferenceChange } from "./preferences";
+import { browserStorage, tabStorage } from "./storage";
+import { Tabs, type Tab } from "./tabs";
 
 const FLEET_TAB = "devices";
+const SESSIONS_TAB = "sessions";
 
 export interface WorkplaceActions {
   logout(): void;
   loginAgain(): void;
 }
 
-/** Everything a person sees who is logged in: the header, the list of devices, the open terminals. */
+/** Everything a person sees who is logged in: the header, the lists of devices and sessions, the open terminals. */
 export class Workplace {
   readonly element: HTMLElement;
   private readonly tabs: Tabs;
   private readonly fleet: FleetView;
-  private readonly poll: FleetPoll;
+  private readonly sessions: SessionsView;
+  private readonly poll: Poll<Fleet>;
   private readonly person = element("span", { class: "person" });
-  private readonly loginEnded: HTMLElement;
+  private readonly loginEnded: LoginEnded;
   private readonly terminals = new Map<string, TerminalView>();
-  private preferences = loadPreferences(localStorage);
+  private preferences = loadPreferences(browserStorage());
 
   constructor(
     private readonly api: Api,
@@ -33,25 +41,17 @@ export class Workplace {
   ) {
     const panels = element("main", { class: "panels" });
     this.tabs = new Tabs(panels);
-    this.fleet = new FleetView((device) => this.open(device.id), filterInAddress(location.hash));
-    this.poll = new FleetPoll(() => api.fleet(), {
-      fleet: (fleet) => {
-        this.fleet.show(fleet);
-        for (const device of fleet.devices) {
-          this.terminals.get(device.id)?.showUpdate(device.update === "running");
-        }
-        setText(this.person, personWords(fleet.user));
-      },
+    const fleetActions = { open: (id: string) => this.open(id), examine: (id: string) => void showDoctor(api, id) };
+    this.fleet = new FleetView(fleetActions, filterInAddress(location.hash));
+    this.sessions = new SessionsView(api, { watch: (session) => this.watch(session), play: (session) => this.playBack(session) });
+    this.poll = new Poll(() => api.fleet(this.fleet.textToAskFor), {
+      news: (fleet) => this.showFleet(fleet),
       trouble: (problem) => this.fleet.showTrouble(problem),
     });
-    this.loginEnded = element(
-      "div",
-      { class: "login-ended", role: "alert", hidden: "" },
-      element("p", {}, "Your login has ended. Open terminals go on until the server closes them."),
-      button("Log in again", { class: "button primary" }, () => this.leave(actions.loginAgain)),
-    );
-    this.element = element("div", { class: "workplace" }, this.header(), this.loginEnded, panels);
+    this.loginEnded = new LoginEnded(() => this.leave(actions.loginAgain));
+    this.element = element("div", { class: "workplace" }, this.header(), this.loginEnded.element, panels);
     this.tabs.add({ id: FLEET_TAB, panel: this.fleet.element, shown: () => this.onFleetShown() }, "Devices");
+    this.tabs.add({ id: SESSIONS_TAB, panel: this.sessions.element, shown: () => this.onSessionsShown(), hidden: () => this.sessions.hidden() }, "Sessions");
   }
 
   start(): void {
@@ -59,14 +59,26 @@ export class Workplace {
     this.tabs.show(FLEET_TAB);
     this.poll.start();
     // A reload finds its shells again.
-    for (const deviceId of new OpenShells(sessionStorage).devices()) {
+    for (const deviceId of new OpenShells(tabStorage()).devices()) {
       this.open(deviceId);
+    }
+    const invitation = new URLSearchParams(location.hash.slice(1)).get("join");
+    if (invitation !== null) {
+      history.replaceState(null, "", "/");
+      this.join(invitation);
     }
   }
 
   showLoginEnded(): void {
-    this.loginEnded.hidden = false;
+    this.loginEnded.show();
     this.poll.stop();
+  }
+
+  /** The person logged in again, beside this page. */
+  goOn(): void {
+    window.addEventListener("beforeunload", this.onUnload);
+    this.loginEnded.hide();
+    this.poll.start();
   }
 
   private header(): HTMLElement {
@@ -78,6 +90,15 @@ export class Workplace {
       this.person,
       button("Log out", { class: "button quiet" }, () => void this.logout()),
     );
+  }
+
+  private showFleet(fleet: Fleet): void {
+    this.fleet.show(fleet);
+    this.sessions.showFor(fleet.user);
+    for (const device of fleet.devices) {
+      this.terminals.get(device.id)?.showUpdate(device.update === "running");
+    }
+    setText(this.person, personWords(fleet.user));
   }
 
   private open(deviceId: string): void {
@@ -97,13 +118,45 @@ export class Workplace {
       pageKey: (key) => (key === "leave" ? this.tabs.focusActive() : this.tabs.showNeighbour(key === "next-tab" ? 1 : -1)),
       changePreferences: (change) => this.changePreferences(change),
     });
+    this.terminals.set(deviceId, view);
+    this.tabs.add(this.tab(tabOf(deviceId), view, deviceId, () => void this.close(view)), deviceId);
+    return view;
+  }
+
+  private watch(session: Session): void {
+    const title = `${session.username} on ${session.device_id}`;
+    this.addOnce(`watch-${session.id}`, `Watch ${session.device_id}`, () => new WatchView(session.id, title, false, this.api, this.preferences));
+  }
+
+  private join(sessionId: string): void {
+    this.addOnce(`join-${sessionId}`, "Shared terminal", () => new WatchView(sessionId, "Shared terminal", true, this.api, this.preferences));
+  }
+
+  private playBack(session: Session): void {
+    this.addOnce(`play-${session.id}`, `Recording ${session.device_id}`, () => new PlaybackView(session, this.api, this.preferences));
+  }
+
+  /** A tab that shows something and loses nothing when it is closed. */
+  private addOnce(id: string, label: string, make: () => WatchView | PlaybackView): void {
+    if (!this.tabs.has(id)) {
+      const view = make();
+      const closing = (): void => {
+        view.close();
+        this.tabs.remove(id);
+      };
+      this.tabs.add(this.tab(id, view, label, closing), label);
+      this.tabs.show(id);
+      void view.start();
+    }
+    this.tabs.show(id);
+  }
+
+  private tab(id: string, view: { readonly element: HTMLElement; focus(): void }, label: string, closing: () => void): Tab {
     const shown = (): void => {
-      document.title = `${deviceId} · iot-bridge`;
+      document.title = `${label} · iot-bridge`;
       view.focus();
     };
-    this.terminals.set(deviceId, view);
-    this.tabs.add({ id: tabOf(deviceId), panel: view.element, shown, closing: () => void this.close(view) }, deviceId);
-    return view;
+    return { id, panel: view.element, shown, closing };
   }
 
   private async close(view: TerminalView): Promise<void> {
@@ -122,12 +175,9 @@ export class Workplace {
     this.tabs.describe(tabOf(deviceId), state, `${deviceId}, ${words}`);
   }
 
-  private changePreferences(change: { fontSizeBy?: number; toggleScreenReader?: boolean }): void {
-    this.preferences = {
-      fontSize: clampFontSize(this.preferences.fontSize + (change.fontSizeBy ?? 0)),
-      screenReader: change.toggleScreenReader === true ? !this.preferences.screenReader : this.preferences.screenReader,
-    };
-    savePreferences(localStorage, this.preferences);
+  private changePreferences(change: PreferenceChange): void {
+    this.preferences = changed(this.preferences, change);
+    savePreferences(browserStorage(), this.preferences);
     for (const view of this.terminals.values()) {
       view.apply(this.preferences);
     }
@@ -158,6 +208,11 @@ export class Workplace {
   private onFleetShown(): void {
     document.title = "Devices · iot-bridge";
     this.fleet.focus();
+  }
+
+  private onSessionsShown(): void {
+    document.title = "Sessions · iot-bridge";
+    this.sessions.shown();
   }
 
   private running(): number {

@@ -16,7 +16,7 @@ export type TicketOffice = Pick<Api, "ticket" | "renewSession">;
 /** What the connection tells the terminal. After `ended` nothing else comes. */
 export interface ConnectionEvents {
   /** With a greeting when the shell survives a lost connection. */
-  opened(greeting: Greeting | undefined): void;
+  opened(sessionId: string, greeting: Greeting | undefined): void;
   /** `drawn` is to be called when the output is on the screen. */
   output(bytes: Uint8Array, drawn: () => void): void;
   title(title: string): void;
@@ -106,7 +106,7 @@ export class Connection {
   private begin(sessionId: string, greeting: Greeting | undefined): void {
     this.renewal = new Renewal(() => this.tickets.renewSession(sessionId));
     this.renewal.start(this.lifetime);
-    this.events.opened(greeting);
+    this.events.opened(sessionId, greeting);
   }
 
   private receive(data: ArrayBuffer | string): void {

@@ -8,10 +8,13 @@ export class Notice {
   private readonly title = element("strong");
   private readonly advice = element("span");
   private readonly reconnect: HTMLButtonElement;
+  private readonly why: HTMLButtonElement | undefined;
 
-  constructor(onReconnect: () => void) {
+  constructor(onReconnect: () => void, onWhy?: () => void) {
     this.reconnect = button("Reconnect", { class: "button primary" }, onReconnect);
-    this.element = element("div", { class: "notice", hidden: "" }, element("p", {}, this.title, " ", this.advice), this.reconnect);
+    this.why = onWhy && button("Find out why", { class: "button" }, onWhy);
+    const actions = element("div", { class: "notice-actions" }, ...(this.why === undefined ? [] : [this.why]), this.reconnect);
+    this.element = element("div", { class: "notice", hidden: "" }, element("p", {}, this.title, " ", this.advice), actions);
   }
 
   show(ending: Ending, more = ""): void {
@@ -19,6 +22,9 @@ export class Notice {
     setText(this.title, `${ending.title}.`);
     setText(this.advice, advice);
     this.element.dataset["tone"] = ending.tone;
+    if (this.why !== undefined) {
+      this.why.hidden = ending.tone === "calm";
+    }
     this.element.hidden = false;
     announce(`${ending.title}. ${advice}`);
   }

@@ -1,3 +1,4 @@
+import type { Keeping } from "../page/storage";
 import { acknowledgeMessage, type Greeting } from "./ttyd";
 
 /** How much is drawn before the proxy hears of it; it sends on as long as its own, larger buffer has room. */
@@ -45,7 +46,7 @@ const PREFIX = "iot-bridge.shell.";
 
 /** The shells of this browser tab, so that a reload finds them again. Ids only: what they allow is asked anew. */
 export class OpenShells {
-  constructor(private readonly storage: Storage) {}
+  constructor(private readonly storage: Keeping) {}
 
   remember(deviceId: string, sessionId: string): void {
     this.storage.setItem(PREFIX + deviceId, sessionId);

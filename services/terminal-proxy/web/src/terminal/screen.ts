@@ -7,6 +7,12 @@ import type { Size } from "./ttyd";
 
 const SCROLLBACK_LINES = 5_000;
 
+/** Letters that nobody can read help nobody; below this size the screen is scrolled instead. */
+const SMALLEST_FONT = 6;
+
+/** What terminal.css keeps free around the letters, and the scroll bar. */
+const PADDING = 36;
+
 /** End what a shell that is gone may have left on: full screen, colours, mouse reports, bracketed paste. */
 const LEAVE_FULL_SCREEN = "\x1b[?1049l";
 const CLEAN_UP = "\x1b[0m\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[!p";
@@ -52,6 +58,39 @@ export class Screen {
     this.terminal.options.fontSize = preferences.fontSize;
     this.terminal.options.screenReaderMode = preferences.screenReader;
     this.fit();
+  }
+
+  /** Draws behind everything that was written before, as the three methods below do. */
+  write(output: string | Uint8Array): void {
+    this.terminal.write(output);
+  }
+
+  resize(columns: number, rows: number): void {
+    this.terminal.write("", () => this.terminal.resize(Math.max(columns, 2), Math.max(rows, 1)));
+  }
+
+  /** An empty screen of that size. */
+  clear(columns: number, rows: number): void {
+    this.terminal.write("", () => this.terminal.reset());
+    this.resize(columns, rows);
+  }
+
+  /** Makes letters as large as was asked for, or as the room allows for the size that the terminal has. */
+  shrinkTo(room: HTMLElement, fontSize: number): void {
+    const { terminal } = this;
+    terminal.write("", () => {
+      const drawn = terminal.element?.querySelector<HTMLElement>(".xterm-screen");
+      const now = terminal.options.fontSize ?? fontSize;
+      if (drawn == null || drawn.offsetWidth === 0 || room.clientWidth === 0) {
+        return;
+      }
+      const [width, height] = [room.clientWidth - PADDING, room.clientHeight - PADDING];
+      const ratio = Math.min(width / drawn.offsetWidth, height / drawn.offsetHeight);
+      const fitting = Math.max(SMALLEST_FONT, Math.min(fontSize, Math.floor(now * ratio)));
+      if (fitting !== now) {
+        terminal.options.fontSize = fitting;
+      }
+    });
   }
 
   /** Says in the output itself that a part of it is gone. */

@@ -1,5 +1,6 @@
 import { button, element, setText } from "../page/dom";
 import { tell } from "../page/dialog";
+import type { Preferences } from "../page/preferences";
 import { KEY_HELP } from "./keys";
 
 export interface ToolbarActions {
@@ -8,6 +9,7 @@ export interface ToolbarActions {
   copy(): void;
   paste(): void;
   toggleScreenReader(): void;
+  togglePhoneKeys(): void;
 }
 
 export type ConnectionState = "connecting" | "connected" | "ended";
@@ -24,8 +26,10 @@ export class Toolbar {
   private readonly state = element("span", { class: "connection-state" });
   private readonly title = element("span", { class: "shell-title" });
   private readonly screenReader: HTMLButtonElement;
+  private readonly phoneKeys: HTMLButtonElement;
 
-  constructor(deviceId: string, actions: ToolbarActions) {
+  constructor(deviceId: string, actions: ToolbarActions, ...more: readonly HTMLElement[]) {
+    this.phoneKeys = button("Esc…", { class: "button quiet", "aria-label": "Keys that this keyboard lacks", title: "Esc, Tab, Ctrl, arrows", "aria-pressed": "false" }, actions.togglePhoneKeys);
     this.screenReader = button("Screen reader", { class: "button quiet", "aria-pressed": "false" }, actions.toggleScreenReader);
     this.element = element(
       "div",
@@ -37,6 +41,8 @@ export class Toolbar {
       button("A+", { class: "button quiet", "aria-label": "Larger text", title: "Larger text" }, actions.larger),
       button("Copy", { class: "button quiet", title: "Copy the selection (Ctrl+Shift+C)" }, actions.copy),
       button("Paste", { class: "button quiet", title: "Paste (Ctrl+Shift+V)" }, actions.paste),
+      ...more,
+      this.phoneKeys,
       this.screenReader,
       button("Keys", { class: "button quiet", title: "Keyboard shortcuts" }, () => void showKeys()),
     );
@@ -47,12 +53,17 @@ export class Toolbar {
     this.state.dataset["state"] = state;
   }
 
+  focus(): void {
+    this.element.querySelector<HTMLElement>("button:not([hidden])")?.focus();
+  }
+
   showTitle(title: string): void {
     setText(this.title, title);
   }
 
-  showScreenReader(on: boolean): void {
-    this.screenReader.setAttribute("aria-pressed", String(on));
+  showPreferences(preferences: Preferences): void {
+    this.screenReader.setAttribute("aria-pressed", String(preferences.screenReader));
+    this.phoneKeys.setAttribute("aria-pressed", String(preferences.phoneKeys));
   }
 }
 

@@ -19,6 +19,14 @@ export interface Greeting {
   readonly keep_seconds: number;
 }
 
+/** What a watcher is told besides the output. */
+export interface News {
+  readonly columns: number;
+  readonly rows: number;
+  readonly lost: number;
+  readonly may_type: boolean;
+}
+
 export interface Size {
   readonly columns: number;
   readonly rows: number;
@@ -54,6 +62,15 @@ export function readGreeting(text: string): Greeting | undefined {
   try {
     const greeting = JSON.parse(text) as Partial<Greeting>;
     return typeof greeting.session_id === "string" && typeof greeting.offset === "number" ? (greeting as Greeting) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function readNews(text: string): News | undefined {
+  try {
+    const news = JSON.parse(text) as Partial<News>;
+    return typeof news.columns === "number" && typeof news.rows === "number" ? { columns: news.columns, rows: news.rows, lost: news.lost ?? 0, may_type: news.may_type === true } : undefined;
   } catch {
     return undefined;
   }

@@ -1,14 +1,19 @@
+import type { Api } from "../api";
+import { showDoctor } from "../doctor/report";
 import { announce } from "../page/announce";
 import { element, setText } from "../page/dom";
-import type { Preferences } from "../page/preferences";
+import { tabStorage } from "../page/storage";
+import type { PreferenceChange, Preferences } from "../page/preferences";
 import { copySelection, guardPastes, pasteFromClipboard } from "./clipboard";
 import { comebackDelayMs } from "./comeback";
-import { Connection, type TicketOffice } from "./connection";
+import { Connection } from "./connection";
 import type { Ending } from "./ending";
 import { pageKey, type PageKey } from "./keys";
 import { Notice } from "./notice";
+import { PhoneKeys } from "./phone-keys";
 import { OpenShells, type ResumePoint } from "./resume";
 import { Screen } from "./screen";
+import { Sharing } from "./sharing";
 import { shownTitle } from "./title";
 import { Toolbar, type ConnectionState } from "./toolbar";
 import type { Greeting } from "./ttyd";
@@ -19,7 +24,7 @@ const RESIZE_QUIET_MS = 100;
 export interface TerminalEvents {
   stateChanged(state: ConnectionState): void;
   pageKey(key: Exclude<PageKey, "copy">): void;
-  changePreferences(change: { fontSizeBy?: number; toggleScreenReader?: boolean }): void;
+  changePreferences(change: PreferenceChange): void;
 }
 
 /** A tab's content: toolbar, screen and, at the end, the reason. Lives until its tab is closed. */
@@ -29,32 +34,39 @@ export class TerminalView {
   private readonly room = element("div", { class: "screen" });
   private readonly toolbar: Toolbar;
   private readonly update = element("p", { class: "update", role: "status", hidden: "" });
-  private readonly notice = new Notice(() => this.connect());
+  private readonly notice: Notice;
+  private readonly sharing: Sharing;
+  private readonly phoneKeys: PhoneKeys;
   private readonly watcher = new ResizeObserver(() => this.screen.fit());
   private connection: Connection | undefined;
   private currentState: ConnectionState = "connecting";
   private hasHadShell = false;
   private comebacks = 0;
-  private readonly shells = new OpenShells(sessionStorage);
+  private readonly shells = new OpenShells(tabStorage());
   private resume: ResumePoint | undefined;
   private timers: { resize?: number; comeback?: number } = {};
 
   constructor(
     readonly deviceId: string,
-    private readonly tickets: TicketOffice,
+    private readonly api: Api,
     preferences: Preferences,
     private readonly events: TerminalEvents,
   ) {
     this.screen = new Screen(preferences);
-    this.toolbar = new Toolbar(deviceId, {
+    this.notice = new Notice(() => this.connect(), () => void showDoctor(api, deviceId));
+    this.sharing = new Sharing(api);
+    this.phoneKeys = new PhoneKeys((input) => this.screen.terminal.input(input), () => this.screen.terminal.modes.applicationCursorKeysMode);
+    const actions = {
       smaller: () => events.changePreferences({ fontSizeBy: -1 }),
       larger: () => events.changePreferences({ fontSizeBy: 1 }),
       copy: () => void copySelection(this.screen.terminal),
       paste: () => void pasteFromClipboard(this.screen.terminal),
       toggleScreenReader: () => events.changePreferences({ toggleScreenReader: true }),
-    });
-    this.toolbar.showScreenReader(preferences.screenReader);
-    this.element = element("section", { class: "terminal", role: "tabpanel" }, this.toolbar.element, this.update, this.room, this.notice.element);
+      togglePhoneKeys: () => events.changePreferences({ togglePhoneKeys: true }),
+    };
+    this.toolbar = new Toolbar(deviceId, actions, this.sharing.button);
+    this.showPreferences(preferences);
+    this.element = element("section", { class: "terminal", role: "tabpanel" }, this.toolbar.element, this.update, this.room, this.phoneKeys.element, this.notice.element);
   }
 
   /** Whether a reload or a lost network ends the shell. */
@@ -72,7 +84,7 @@ export class TerminalView {
     this.screen.mount(this.room);
     terminal.textarea?.setAttribute("aria-label", `Terminal of ${this.deviceId}`);
     terminal.attachCustomKeyEventHandler((event) => this.onKey(event));
-    terminal.onData((data) => this.connection?.type(data));
+    terminal.onData((data) => this.connection?.type(this.phoneKeys.apply(data)));
     terminal.onBinary((data) => this.connection?.type(Uint8Array.from(data, (character) => character.charCodeAt(0))));
     terminal.onTitleChange((title) => this.toolbar.showTitle(shownTitle(title)));
     terminal.onResize(() => this.onResize());
@@ -98,9 +110,14 @@ export class TerminalView {
     }
   }
 
+  /** Out of the terminal, which takes every key, to the buttons. */
+  focusToolbar(): void {
+    this.toolbar.focus();
+  }
+
   apply(preferences: Preferences): void {
+    this.showPreferences(preferences);
     this.screen.apply(preferences);
-    this.toolbar.showScreenReader(preferences.screenReader);
   }
 
   /** Whoever works on a device should know that it may restart under his hands. */
@@ -122,23 +139,29 @@ export class TerminalView {
     this.element.remove();
   }
 
+  private showPreferences(preferences: Preferences): void {
+    this.toolbar.showPreferences(preferences);
+    this.phoneKeys.element.hidden = !preferences.phoneKeys;
+  }
+
   private connect(): void {
     clearTimeout(this.timers.comeback);
     this.notice.hide();
     this.setState("connecting");
     const events = {
-      opened: (greeting: Greeting | undefined) => this.onOpened(greeting),
+      opened: (sessionId: string, greeting: Greeting | undefined) => this.onOpened(sessionId, greeting),
       output: (bytes: Uint8Array, drawn: () => void) => this.screen.terminal.write(bytes, drawn),
       title: (title: string) => this.toolbar.showTitle(shownTitle(title)),
       ended: (ending: Ending) => this.onEnded(ending),
     };
-    this.connection = new Connection(this.deviceId, this.tickets, events, this.resume);
+    this.connection = new Connection(this.deviceId, this.api, events, this.resume);
     void this.connection.open(() => this.screen.size);
   }
 
-  private onOpened(greeting: Greeting | undefined): void {
+  private onOpened(sessionId: string, greeting: Greeting | undefined): void {
     this.setState("connected");
     const goesOn = greeting?.resumed === true;
+    void this.sharing.follow(sessionId, goesOn);
     const isNew = !goesOn && (this.hasHadShell || this.resume !== undefined);
     if (isNew) {
       this.screen.startNewShell();
@@ -165,6 +188,7 @@ export class TerminalView {
     const comingBack = ending.comesBack || this.comebacks > 0;
     const delay = comingBack ? comebackDelayMs(this.comebacks + 1) : undefined;
     this.toolbar.showTitle("");
+    this.sharing.stop();
     this.setState("ended");
     if (delay === undefined) {
       this.comebacks = 0;

@@ -1,24 +1,26 @@
-import type { Fleet } from "../api";
 import { noAnswer, Problem } from "../problem";
 
 const INTERVAL_MS = 5_000;
 
-export interface PollEvents {
-  fleet(fleet: Fleet): void;
+export interface PollEvents<News> {
+  news(news: News): void;
   trouble(problem: Problem): void;
 }
 
-/** Asks for the fleet every 5 s while the page can be seen. One question at a time. */
-export class FleetPoll {
+/** Asks every 5 s while the page can be seen. One question at a time. */
+export class Poll<News> {
   private timer: number | undefined;
   private stopped = true;
+  /** A later start makes the answers to earlier questions nobody's. */
+  private round = 0;
 
   constructor(
-    private readonly load: () => Promise<Fleet>,
-    private readonly events: PollEvents,
+    private readonly load: () => Promise<News>,
+    private readonly events: PollEvents<News>,
   ) {}
 
   start(): void {
+    this.stop();
     this.stopped = false;
     document.addEventListener("visibilitychange", this.onVisibility);
     void this.ask();
@@ -26,8 +28,10 @@ export class FleetPoll {
 
   stop(): void {
     this.stopped = true;
+    this.round += 1;
     document.removeEventListener("visibilitychange", this.onVisibility);
     clearTimeout(this.timer);
+    this.timer = undefined;
   }
 
   private readonly onVisibility = (): void => {
@@ -39,15 +43,22 @@ export class FleetPoll {
   };
 
   private async ask(): Promise<void> {
+    const { round } = this;
     this.timer = undefined;
     if (!document.hidden) {
+      let tell: () => void;
       try {
-        this.events.fleet(await this.load());
+        const news = await this.load();
+        tell = () => this.events.news(news);
       } catch (error) {
-        this.events.trouble(error instanceof Problem ? error : noAnswer());
+        tell = () => this.events.trouble(error instanceof Problem ? error : noAnswer());
       }
+      if (round !== this.round) {
+        return;
+      }
+      tell();
     }
-    if (!this.stopped) {
+    if (!this.stopped && round === this.round) {
       this.timer = window.setTimeout(() => void this.ask(), INTERVAL_MS);
     }
   }
