@@ -1,4 +1,4 @@
-//! The rows of `tests/bad_inputs/webhooks.json`, sent to the service in process and to the built program: both answer
+//! The rows of `tests/bad-inputs/webhooks.json`, sent to the service in process and to the built program: both answer
 //! as the rows say.
 
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::neighbours::{Neighbourhood, SECRET};
 
-const ROWS: &str = include_str!("../../../../tests/bad_inputs/webhooks.json");
+const ROWS: &str = include_str!("../../../../tests/bad-inputs/webhooks.json");
 const PATH: &str = "/webhooks/thingsboard";
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 mod support;
 mod ttyd;
 
+mod bad_inputs;
 mod device;
 mod door;
 mod ledger;

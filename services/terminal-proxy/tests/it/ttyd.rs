@@ -74,6 +74,10 @@ impl TestDevice {
         *self.mood.lock().unwrap() = mood;
     }
 
+    pub(crate) fn forget_messages(&self) {
+        self.seen.lock().unwrap().messages.clear();
+    }
+
     /// Lets every process show something.
     pub(crate) fn show(&self, output: &str) {
         self.shows.send(format!("0{output}")).unwrap();
