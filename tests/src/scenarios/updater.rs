@@ -142,7 +142,7 @@ impl World {
         self.updater
             .has_installed(&image)
             .map_err(|failure| failure.during(&said))?;
-        self.is_shown("finished").await
+        self.is_shown("finished", "first:1").await
     }
 
     async fn refused(&self) -> Result<(), Failure> {
@@ -151,7 +151,7 @@ impl World {
             self.give("unsigned", Updater::STRANGER, b"an image of a stranger")
                 .await,
         );
-        self.is_shown("failed").await
+        self.is_shown("failed", "unsigned:1").await
     }
 
     async fn interrupted(&mut self) -> Result<(), Failure> {
@@ -174,9 +174,7 @@ impl World {
         let is_over = async || {
             // Also a look that failed is one.
             drop(self.updater.look(&file).await);
-            Ok(self
-                .shown()
-                .is_some_and(|(word, about)| word == "finished" && about == "large:1"))
+            Ok(self.shown() == Some(("finished".to_owned(), "large:1".to_owned())))
         };
         until("the end of the update", PATIENCE * 2, is_over).await?;
         self.updater.has_installed(&image)
@@ -206,7 +204,7 @@ impl World {
     }
 
     /// Waits until the device's page has a result, as an attribute and in the history.
-    async fn is_shown(&self, status: &str) -> Result<(), Failure> {
+    async fn is_shown(&self, status: &str, about: &str) -> Result<(), Failure> {
         let is_shown = async || {
             let points = self
                 .thingsboard
@@ -216,7 +214,8 @@ impl World {
             let is_told = points
                 .iter()
                 .any(|((_, key), value)| key == "ota_status" && value == status);
-            Ok(is_told && self.shown().is_some_and(|(shown, _)| shown == status))
+            let is_current = |(word, of): (String, String)| word == status && of == about;
+            Ok(is_told && self.shown().is_some_and(is_current))
         };
         until(&format!("`{status}` on the device's page"), PATIENCE, is_shown).await
     }

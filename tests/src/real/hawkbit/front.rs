@@ -228,15 +228,17 @@ async fn as_in_1_1(genuine: &Genuine, target: &str, action: &Value) -> Result<Va
         action["lastModifiedAt"].as_i64(),
         last.and_then(|step| step["reportedAt"].as_i64()),
     ];
-    let distribution = &whole["_links"]["distributionset"];
+    let distribution = whole["_links"]["distributionset"]["href"].as_str().unwrap_or_default();
+    let number = distribution.rsplit('/').next().unwrap_or_default();
+    let set = genuine.get(&["distributionsets", number], &[]).await?;
+    let text = |key: &str| set[key].as_str().unwrap_or_default().to_owned();
     Ok(json!({
         "id": action["id"], "type": action["type"], "active": action["status"] == "pending",
         "status": last.map_or(&action["status"], |step| &step["type"]),
         "lastModifiedAt": times.iter().flatten().max(),
         "_links": {
             "target": { "href": format!("http://hawkbit.example/rest/v1/targets/{target}") },
-            "distributionset": { "href": distribution["href"].as_str().unwrap_or("http://hawkbit.example/"),
-                                 "name": distribution["name"] },
+            "distributionset": { "href": distribution, "name": format!("{}:{}", text("name"), text("version")) },
         },
     }))
 }
