@@ -5,7 +5,7 @@ pub mod fleet;
 pub mod hawkbit;
 pub mod influxdb;
 pub mod issuer;
+pub mod mischief;
 pub mod thingsboard;
 
-mod mischief;
 mod serving;

@@ -31,14 +31,15 @@ pub enum Behaviour {
 
 /// The state of a server's mischief.
 #[derive(Debug)]
-pub(crate) struct Mischief {
+pub struct Mischief {
     behaviour: Mutex<Behaviour>,
     seed: AtomicU64,
     requests: AtomicUsize,
 }
 
 impl Mischief {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Begins with a little trouble.
+    pub fn new(seed: u64) -> Self {
         Self {
             behaviour: Mutex::default(),
             seed: AtomicU64::new(seed | 1),
@@ -46,7 +47,8 @@ impl Mischief {
         }
     }
 
-    pub(crate) fn set(&self, behaviour: Behaviour) {
+    /// From now on.
+    pub fn set(&self, behaviour: Behaviour) {
         *self
             .behaviour
             .lock()
@@ -87,7 +89,8 @@ impl Mischief {
     }
 }
 
-pub(crate) async fn misbehave(State(mischief): State<Arc<Mischief>>, request: Request, next: Next) -> Response {
+/// A layer (`axum::middleware::from_fn_with_state`) before whatever is to misbehave.
+pub async fn misbehave(State(mischief): State<Arc<Mischief>>, request: Request, next: Next) -> Response {
     match mischief.next() {
         Behaviour::Good | Behaviour::ALittleTrouble => next.run(request).await,
         Behaviour::Down => StatusCode::SERVICE_UNAVAILABLE.into_response(),

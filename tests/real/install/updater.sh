@@ -7,6 +7,9 @@ cd "$(dirname "$0")"
 . ../packages.sh
 
 bash ./hawkbit.sh "$1"
+# The bridge's clock is moved by it.
+[ -e /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 ] || need faketime faketime
+
 folder=$1/updater
 [ -x "$folder/usr/bin/rauc-hawkbit-updater" ] && exit 0
 [ "$(id -u)" -eq 0 ] || { echo "only root can install rauc-hawkbit-updater" >&2; exit 1; }

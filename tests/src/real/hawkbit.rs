@@ -6,10 +6,12 @@ mod front;
 mod operator;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::shutdown::Shutdown;
+use fakes::mischief::{Behaviour, Mischief};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -34,6 +36,7 @@ pub(crate) struct Hawkbit {
     /// Its management API and what devices use, without the front.
     genuine: Genuine,
     front: Url,
+    mischief: Arc<Mischief>,
     /// Before the folder, so that it ends before its files go.
     process: Option<ServerProcess>,
     home: TempDir,
@@ -66,11 +69,14 @@ impl Hawkbit {
             url: format!("http://127.0.0.1:{port}/").parse()?,
             password: random_password()?,
         };
+        let mischief = Arc::new(Mischief::new(1));
+        mischief.set(Behaviour::Good);
         let mut hawkbit = Self {
             installed: stage.installed("hawkbit")?,
             log: stage.log("hawkbit")?,
             port,
-            front: front::start(genuine.clone(), &serving).await?,
+            front: front::start(genuine.clone(), Arc::clone(&mischief), &serving).await?,
+            mischief,
             genuine,
             process: None,
             home: tempfile::tempdir()?,
@@ -99,6 +105,11 @@ impl Hawkbit {
             Some(process) => process.kill().await,
             None => Ok(()),
         }
+    }
+
+    /// How the front answers the bridge from now on, whatever the server said.
+    pub(crate) fn behaves(&self, behaviour: Behaviour) {
+        self.mischief.set(behaviour);
     }
 
     /// Where the bridge finds it.

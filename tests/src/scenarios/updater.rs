@@ -3,6 +3,7 @@
 //! device platform shows what came of it.
 
 mod field;
+mod outage;
 
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use common::domain::DeviceId;
 use device::agent::{Device, Enrolled};
 use device::agents::{AgentsSettings, FOLDER, UPDATER_FILE};
 use device::enroll::{EnrollSettings, Patience, ServerTrust};
+use fakes::mischief::Behaviour;
 use fakes::thingsboard::FakeThingsBoard;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use self::field::until;
+use self::outage::MovableClock;
 use crate::failure::{Failure, ensure};
 use crate::real::bridge::Bridge;
 use crate::real::hawkbit::Hawkbit;
@@ -25,6 +28,7 @@ use crate::real::updater::Updater;
 use crate::stage::Stage;
 
 const DEVICE: &str = "pump-7";
+const LATE: &str = "pump-8";
 const SECRET: &str = "the-secret-of-the-rule-chain";
 /// How long the bridge may take to tell somebody what it knows.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -37,6 +41,12 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
         .step(
             "a device that enrolled and connected is in hawkBit with its metadata",
             world.appears(),
+        )
+        .await?;
+    stage
+        .step(
+            "hawkBit answers 429, a page of HTML and loses what it says, and is told all the same",
+            world.troubled(),
         )
         .await?;
     stage
@@ -65,6 +75,12 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
             "a device that is decommissioned cannot fetch any more",
             world.decommissioned(),
         )
+        .await?;
+    stage
+        .step(
+            "hawkBit is away for a day of the bridge's clock, and knows everything soon after",
+            world.a_day_without(),
+        )
         .await
 }
 
@@ -74,6 +90,9 @@ struct World {
     bridge: Bridge,
     updater: Updater,
     device: Enrolled,
+    /// Connects only while hawkBit is away.
+    late: Enrolled,
+    clock: MovableClock,
     home: TempDir,
     _authority: StepCa,
 }
@@ -86,7 +105,8 @@ impl World {
         let home = tempfile::tempdir()?;
         let password = home.path().join("hawkbit-password");
         std::fs::write(&password, hawkbit.password().expose_secret())?;
-        let beside = vec![
+        let clock = MovableClock::new(home.path().join("clock"))?;
+        let mut beside = vec![
             ("HAWKBIT_URL", hawkbit.url().to_string()),
             ("HAWKBIT_USER", Hawkbit::USER.to_owned()),
             ("HAWKBIT_PASSWORD_FILE", password.display().to_string()),
@@ -96,15 +116,19 @@ impl World {
             ("THINGSBOARD_API_KEY", FakeThingsBoard::API_KEY.to_owned()),
             ("THINGSBOARD_WEBHOOK_SECRET", SECRET.to_owned()),
         ];
+        beside.extend(clock.settings());
         let bridge = Bridge::start_beside(stage, &authority, beside).await?;
         bridge.run(&["provision", "hawkbit"]).await?;
-        let device = enroll(&bridge, &authority, &home).await?;
+        let device = enroll(&bridge, &authority, &home, DEVICE).await?;
+        let late = enroll(&bridge, &authority, &home, LATE).await?;
         Ok(Self {
             thingsboard,
             hawkbit,
             bridge,
             updater,
             device,
+            late,
+            clock,
             home,
             _authority: authority,
         })
@@ -123,6 +147,38 @@ impl World {
         .await?;
         let is_known = async || Ok(self.thingsboard.lets_in(self.device.certificate_pem()).is_some());
         until("the device at ThingsBoard", PATIENCE, is_known).await
+    }
+
+    /// Each time a name is changed, and seen at hawkBit when that answers well again.
+    async fn troubled(&self) -> Result<(), Failure> {
+        let troubles = [
+            Behaviour::TooManyRequests(1),
+            Behaviour::Html,
+            Behaviour::AnswersAreLost,
+            Behaviour::ALittleTrouble,
+        ];
+        for behaviour in troubles {
+            self.hawkbit.behaves(behaviour);
+            let name = format!("{behaviour:?}");
+            let change = json!({ "device_name": name });
+            let (status, answer) = self
+                .bridge
+                .ask(Method::PATCH, &format!("devices/{DEVICE}"), Some(change))
+                .await?;
+            ensure(status == StatusCode::OK, format_args!("{status} {answer}"))?;
+            let has_waited = async || {
+                let (_, found) = self.bridge.ask(Method::GET, "jobs", None).await?;
+                Ok(!found.to_string().contains("\"attempts\":0"))
+            };
+            until("the first try", PATIENCE, has_waited).await?;
+            self.hawkbit.behaves(Behaviour::Good);
+            let is_told = async || {
+                let (_, target) = self.hawkbit.ask(Method::GET, &["targets", DEVICE], None).await?;
+                Ok(target["name"] == name)
+            };
+            until(&name, PATIENCE, is_told).await?;
+        }
+        Ok(())
     }
 
     async fn configured(&self) -> Result<(), Failure> {
@@ -195,6 +251,27 @@ impl World {
         ensure(said.is_err() || said?.contains("401"), "the updater was let in")
     }
 
+    /// The bridge asks about once in ten hours at the end; what comes while it waits is not lost.
+    async fn a_day_without(&mut self) -> Result<(), Failure> {
+        self.hawkbit.go_away().await?;
+        let event = FakeThingsBoard::connect_event(LATE, 1);
+        let status = self.bridge.tell("webhooks/thingsboard", SECRET, &event).await?;
+        ensure(status == StatusCode::ACCEPTED, status)?;
+        let a_day_is_over = async || {
+            self.clock.advance(Duration::from_mins(10))?;
+            Ok(self.clock.ahead() >= Duration::from_hours(24))
+        };
+        until("a day", PATIENCE, a_day_is_over).await?;
+        self.hawkbit.come_back().await?;
+        let metadata = ["targets", LATE, "metadata"];
+        until("the target", PATIENCE, async || {
+            self.clock.advance(Duration::from_hours(1))?;
+            let (_, found) = self.hawkbit.ask(Method::GET, &metadata, None).await?;
+            Ok(found.to_string().contains(&self.late.address().to_string()))
+        })
+        .await
+    }
+
     /// Gives a fresh update to the device and lets it look.
     async fn give(&self, name: &str, signer: &str, image: &[u8]) -> Result<String, Failure> {
         let bundle = self.updater.bundle(name, signer, image).await?;
@@ -227,16 +304,16 @@ impl World {
     }
 
     fn settings_file(&self) -> std::path::PathBuf {
-        self.home.path().join("device").join(FOLDER).join(UPDATER_FILE)
+        self.home.path().join(DEVICE).join(FOLDER).join(UPDATER_FILE)
     }
 }
 
-async fn enroll(bridge: &Bridge, authority: &StepCa, home: &TempDir) -> Result<Enrolled, Failure> {
-    let device = Device::prepare(home.path().join("device"), Some(DeviceId::parse(DEVICE)?)).await?;
+async fn enroll(bridge: &Bridge, authority: &StepCa, home: &TempDir, name: &str) -> Result<Enrolled, Failure> {
+    let device = Device::prepare(home.path().join(name), Some(DeviceId::parse(name)?)).await?;
     let settings = EnrollSettings {
         url: bridge.devices().clone(),
         trust: ServerTrust::Roots(authority.root_pem()?),
-        token: bridge.token(DEVICE, 1).await?,
+        token: bridge.token(name, 1).await?,
         device_type: Some("pump".to_owned()),
         device_name: None,
         patience: Patience::default(),

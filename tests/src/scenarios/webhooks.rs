@@ -1,5 +1,5 @@
 //! Messages of other systems at the rate of a large fleet, on PostgreSQL with its ordinary durability: what is answered
-//! 2xx is on the disk, whatever happens to the bridge.
+//! 2xx is on the disk, whatever happens to the bridge. It measures: `tests/real/run --release webhooks`.
 
 mod sender;
 

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use common::chassis::metrics::HttpMetrics;
 use common::chassis::server::{self, Options};
 use common::chassis::shutdown::Shutdown;
+use fakes::mischief::{Mischief, misbehave};
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -39,7 +41,7 @@ struct Beyond {
     type_of: HashMap<String, usize>,
 }
 
-pub(super) async fn start(genuine: Genuine, shutdown: &Shutdown) -> Result<Url, Failure> {
+pub(super) async fn start(genuine: Genuine, mischief: Arc<Mischief>, shutdown: &Shutdown) -> Result<Url, Failure> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?).parse()?;
     let front = Front {
@@ -54,6 +56,7 @@ pub(super) async fn start(genuine: Genuine, shutdown: &Shutdown) -> Result<Url, 
         .route("/rest/v1/targets/{id}", get(target).put(change_target).delete(pass))
         .route("/rest/v1/targets/{id}/targettype", post(assign_type))
         .fallback(pass)
+        .layer(from_fn_with_state(mischief, misbehave))
         .with_state(front);
     let metrics = HttpMetrics::register(&mut Registry::default(), "hawkbit-front", "");
     server::serve(listener, router, Options::new(&metrics), shutdown);
