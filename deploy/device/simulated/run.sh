@@ -18,13 +18,14 @@ if [ ! -s "$IOT_DEVICE_STATE_DIR/enrollment.json" ]; then
     until iot-device enroll; do sleep 2; done
 fi
 
+# Each in a process group of its own: whoever ends it ends all that it has started.
 keep() { # NAME COMMAND...: runs it again when it ends
     name=$1
     shift
     (
-        trap 'kill $pid 2>/dev/null; wait; exit 0' TERM
+        trap 'kill -- -$pid 2>/dev/null; wait; exit 0' TERM
         while :; do
-            "$@" &
+            setsid "$@" &
             pid=$!
             wait "$pid" || echo "device: $name ended with $?" >&2
             sleep 2

@@ -3,6 +3,7 @@ are kept here, the points that a token may write go on."""
 
 import json
 import os
+import pathlib
 import re
 import secrets
 import urllib.request
@@ -14,7 +15,14 @@ with open(os.environ["DOCKER_INFLUXDB_INIT_ADMIN_TOKEN_FILE"]) as file:
     ADMIN = file.read().strip()
 ORG_ID, BUCKET_ID = "0a0a0a0a0a0a0a0a", "0b0b0b0b0b0b0b0b"
 STORE = "http://127.0.0.1:8428"
-authorizations = {}
+KEPT = pathlib.Path("/var/lib/influxdb2/authorizations.json")
+authorizations = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+
+
+def keep():
+    new = KEPT.with_suffix(".new")
+    new.write_text(json.dumps(authorizations))
+    new.rename(KEPT)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -65,6 +73,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, {"buckets": [{"id": BUCKET_ID, "orgID": ORG_ID, "name": BUCKET}] if found else []})
         if url.path == "/api/v2/authorizations":
             return self.answer(200, {"authorizations": list(authorizations.values())})
+        if found := re.fullmatch(r"/api/v2/authorizations/(\w+)", url.path):
+            if kept := authorizations.get(found.group(1)):
+                return self.answer(200, kept)
         self.answer(404, {"code": "not found", "message": "path not found"})
 
     do_HEAD = do_GET
@@ -80,6 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/api/v2/authorizations" and self.token() == ADMIN:
             made = json.loads(self.body()) | {"id": secrets.token_hex(8), "token": secrets.token_urlsafe(48), "status": "active"}
             authorizations[made["id"]] = made
+            keep()
             return self.answer(201, made)
         self.refuse()
 
@@ -88,6 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         if not found or self.token() != ADMIN:
             return self.refuse()
         gone = authorizations.pop(found.group(1), None)
+        keep()
         self.answer(204 if gone else 404)
 
     def log_message(self, *_):
