@@ -1,4 +1,4 @@
-//! A server on a free port of the loopback interface, until it is dropped.
+//! A server, by default on a free port of the loopback interface, until it is dropped.
 
 use std::sync::Arc;
 
@@ -9,6 +9,9 @@ use tokio::task::JoinSet;
 
 use crate::mischief::{Mischief, misbehave};
 
+/// A free port of the loopback interface.
+pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
+
 #[derive(Debug)]
 pub(crate) struct Serving {
     pub(crate) url: String,
@@ -17,9 +20,11 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) async fn start(router: Router, mischief: &Arc<Mischief>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("the loopback interface has a free port");
+        Self::start_at(ANY_PORT, router, mischief).await
+    }
+
+    pub(crate) async fn start_at(address: &str, router: Router, mischief: &Arc<Mischief>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the address is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let router = router.layer(from_fn_with_state(Arc::clone(mischief), misbehave));
         let mut task = JoinSet::new();

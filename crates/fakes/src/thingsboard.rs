@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 pub use crate::mischief::Behaviour;
 use crate::mischief::Mischief;
-use crate::serving::Serving;
+use crate::serving::{ANY_PORT, Serving};
 
 /// A ThingsBoard that runs until it is dropped.
 #[derive(Debug)]
@@ -80,11 +80,22 @@ impl FakeThingsBoard {
 
     /// As [`start`](Self::start); the seed decides which answers are trouble.
     pub async fn start_with_seed(seed: u64) -> Self {
+        Self::serve(seed, ANY_PORT).await
+    }
+
+    /// As [`start`](Self::start), at this address and without trouble: for a stage of real programs.
+    pub async fn start_at(address: &str) -> Self {
+        let platform = Self::serve(1, address).await;
+        platform.behaves(Behaviour::Good);
+        platform
+    }
+
+    async fn serve(seed: u64, address: &str) -> Self {
         let (tenant, mischief) = (Arc::new(Tenant::default()), Arc::new(Mischief::new(seed)));
         for (email, password) in [(Self::USER, Self::PASSWORD), (Self::SYSADMIN, "sysadmin")] {
             tenant.accounts().insert(email.to_owned(), password.to_owned());
         }
-        let serving = Serving::start(routes::router(Arc::clone(&tenant)), &mischief).await;
+        let serving = Serving::start_at(address, routes::router(Arc::clone(&tenant)), &mischief).await;
         Self {
             tenant,
             mischief,

@@ -3,7 +3,7 @@
 set -euo pipefail
 version=$1 device=$2
 base=${HAWKBIT_URL:-http://hawkbit:8080}
-. /deploy/provision/rest.sh
+. /opt/device/rest.sh
 cd "$work"
 
 # ------------------------------------------------------------------ the bundle

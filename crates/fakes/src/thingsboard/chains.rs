@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -9,6 +9,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Tenant;
+use super::routes::not_found;
 
 type Parameters = Query<HashMap<String, String>>;
 
@@ -49,6 +50,66 @@ pub(super) fn router() -> Router<Arc<Tenant>> {
             "/api/dashboard",
             post(async |tenant, body| save("dashboards", tenant, body)),
         )
+        .route(
+            "/api/customers",
+            get(async |tenant, query| list("customers", tenant, query)),
+        )
+        .route(
+            "/api/customer",
+            post(async |tenant, body| save("customers", tenant, body)),
+        )
+        .route("/api/customer/{id}/dashboard/{dashboard}", post(assign))
+        .merge(notifications())
+}
+
+fn notifications() -> Router<Arc<Tenant>> {
+    Router::new()
+        .route(
+            "/api/notification/targets",
+            get(async |tenant, query| list("targets", tenant, query)),
+        )
+        .route(
+            "/api/notification/target",
+            post(async |tenant, body| save("targets", tenant, body)),
+        )
+        .route(
+            "/api/notification/templates",
+            get(async |tenant, query| list("templates", tenant, query)),
+        )
+        .route(
+            "/api/notification/template",
+            post(async |tenant, body| save("templates", tenant, body)),
+        )
+        .route(
+            "/api/notification/rules",
+            get(async |tenant, query| list("rules", tenant, query)),
+        )
+        .route(
+            "/api/notification/rule",
+            post(async |tenant, body| save("rules", tenant, body)),
+        )
+}
+
+/// A dashboard shows which customers may see it.
+async fn assign(State(tenant): State<Arc<Tenant>>, Path((customer, dashboard)): Path<(String, String)>) -> Response {
+    let mut kept = tenant.kept();
+    let with_id = |(list, id): (&str, &str), ((kind, _), value): &(&(&str, String), &Value)| {
+        *kind == list && value["id"]["id"] == id
+    };
+    let Some(owner) = kept.iter().find(|it| with_id(("customers", &customer), it)) else {
+        return not_found();
+    };
+    let owner = json!({ "customerId": owner.1["id"], "title": owner.1["title"] });
+    let Some(key) = kept
+        .iter()
+        .find(|it| with_id(("dashboards", &dashboard), it))
+        .map(|(key, _)| key.clone())
+    else {
+        return not_found();
+    };
+    let dashboard = kept.get_mut(&key).expect("it was found");
+    dashboard["assignedCustomers"] = json!([owner]);
+    Json(dashboard.clone()).into_response()
 }
 
 /// A page of those whose name contains the text, in any case.
@@ -102,6 +163,10 @@ fn entity_type(list: &str) -> &'static str {
         "tenants" => "TENANT",
         "users" => "USER",
         "clients" => "OAUTH2_CLIENT",
+        "customers" => "CUSTOMER",
+        "targets" => "NOTIFICATION_TARGET",
+        "templates" => "NOTIFICATION_TEMPLATE",
+        "rules" => "NOTIFICATION_RULE",
         _ => "DOMAIN",
     }
 }

@@ -11,8 +11,8 @@ use url::Url;
 use super::rest::{Answer, Rest};
 use crate::ports::UpstreamError;
 
-/// What a realm's file has beside the settings of the realm itself; each is kept on its own.
-const PARTS: [&str; 4] = ["roles", "groups", "clients", "users"];
+/// What a realm's file has beside the settings of the realm itself; each is brought up to date on its own.
+const PARTS: [&str; 5] = ["roles", "groups", "clients", "scopeMappings", "users"];
 
 /// What is to be prepared, and with whose rights.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub struct KeycloakOrder {
     pub admin: String,
     /// The administrator's password.
     pub password: SecretString,
-    /// What the realm is to be.
-    pub realm: RealmFile,
+    /// What realms are to be; several may be about one, each with a part of it.
+    pub realms: Vec<RealmFile>,
 }
 
 /// A realm as a file says it, every placeholder filled in.
@@ -60,13 +60,13 @@ impl RealmFile {
     }
 
     /// The realm alone, and its parts as a list each.
-    fn split(&self) -> (Value, Map<String, Value>) {
+    fn split(&self) -> (Value, Value) {
         let (parts, settings) = self
             .0
             .clone()
             .into_iter()
             .partition(|(key, _)| PARTS.contains(&key.as_str()));
-        (Value::Object(settings), parts)
+        (Value::Object(settings), Value::Object(parts))
     }
 }
 
@@ -78,39 +78,23 @@ struct Token {
 /// Who we are there, and which realm it is about.
 struct Admin<'a> {
     rest: &'a Rest,
-    token: SecretString,
+    token: &'a SecretString,
     realm: &'a str,
 }
 
-/// Makes the realm, or brings it up to date; returns what is as it should be, for people.
+/// Makes the realms, or brings them up to date; returns what is as it should be, for people.
 pub async fn provision(client: Client, order: &KeycloakOrder) -> Result<Vec<String>, UpstreamError> {
     // It is the login of people, and no system that is told of devices; its troubles are logged like theirs.
     let rest = Rest::new(client, order.url.clone(), System::DevicePlatform);
-    let realm = order.realm.name();
-    let admin = Admin {
-        token: log_in(&rest, order).await?,
-        rest: &rest,
-        realm,
-    };
-    let (settings, parts) = order.realm.split();
-    let mut done = vec![format!("The realm `{realm}`")];
-    let found = admin.call(Method::GET, &[], None).await?;
-    if found.status == StatusCode::NOT_FOUND {
-        // Whole, so that it never is a realm without its clients' restrictions.
-        let whole = Value::Object(order.realm.0.clone());
-        admin.create(&["admin", "realms"], &whole).await?;
-    } else {
-        found.done()?;
-        admin.call(Method::PUT, &[], Some(&settings)).await?.done()?;
-    }
-    for role in list(&parts["roles"]["realm"]) {
-        done.push(admin.role(role).await?);
-    }
-    for group in list(&parts["groups"]) {
-        done.extend(admin.group(group).await?);
-    }
-    for client in list(&parts["clients"]) {
-        done.push(admin.client(client).await?);
+    let token = log_in(&rest, order).await?;
+    let mut done = Vec::new();
+    for file in &order.realms {
+        let admin = Admin {
+            rest: &rest,
+            token: &token,
+            realm: file.name(),
+        };
+        done.extend(admin.realm(file).await?);
     }
     Ok(done)
 }
@@ -131,6 +115,34 @@ async fn log_in(rest: &Rest, order: &KeycloakOrder) -> Result<SecretString, Upst
 }
 
 impl Admin<'_> {
+    async fn realm(&self, file: &RealmFile) -> Result<Vec<String>, UpstreamError> {
+        let (settings, parts) = file.split();
+        let mut done = vec![format!("The realm `{}`", self.realm)];
+        let found = self.call(Method::GET, &[], None).await?;
+        if found.status == StatusCode::NOT_FOUND {
+            // Whole, so that it never is a realm without its clients' restrictions.
+            let whole = Value::Object(file.0.clone());
+            self.create(&["admin", "realms"], &whole).await?;
+        } else {
+            found.done()?;
+            self.call(Method::PUT, &[], Some(&settings)).await?.done()?;
+        }
+        for role in list(&parts["roles"]["realm"]) {
+            done.push(self.role(role).await?);
+        }
+        for group in list(&parts["groups"]) {
+            done.extend(self.group(group).await?);
+        }
+        for client in list(&parts["clients"]) {
+            done.push(self.client(client).await?);
+        }
+        for mapping in list(&parts["scopeMappings"]) {
+            self.scope_mapping(mapping).await?;
+        }
+        done.extend(self.people(&parts["users"]).await?);
+        Ok(done)
+    }
+
     /// Asks about the realm.
     async fn call(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<Answer, UpstreamError> {
         self.send(method, &[&["admin", "realms", self.realm], path].concat(), body)
@@ -187,17 +199,47 @@ impl Admin<'_> {
     async fn client(&self, wanted: &Value) -> Result<String, UpstreamError> {
         let name = text(wanted, "clientId");
         self.create_in_realm(&["clients"], wanted).await?;
+        let found = self.find_client(name).await?;
+        let id = text(&found, "id");
+        self.call(Method::PUT, &["clients", id], Some(wanted)).await?.done()?;
+        self.mappers(id, wanted, &found).await?;
+        Ok(format!("The client `{name}`"))
+    }
+
+    async fn find_client(&self, name: &str) -> Result<Value, UpstreamError> {
         let url = self.rest.url(&["admin", "realms", self.realm, "clients"]);
         let request = self.rest.client().get(url).query(&[("clientId", name)]);
         let request = request.bearer_auth(self.token.expose_secret());
         let found: Vec<Value> = self.rest.send(request).await?.json(StatusCode::OK)?;
-        let found = found
-            .first()
-            .ok_or_else(|| UpstreamError::unexpected(System::DevicePlatform, "a client is gone"))?;
-        let id = text(found, "id");
-        self.call(Method::PUT, &["clients", id], Some(wanted)).await?.done()?;
-        self.mappers(id, wanted, found).await?;
-        Ok(format!("The client `{name}`"))
+        let gone = || UpstreamError::unexpected(System::DevicePlatform, "a client is gone");
+        found.into_iter().next().ok_or_else(gone)
+    }
+
+    /// Which roles a client's tokens may carry: it goes with a role that somebody deleted.
+    async fn scope_mapping(&self, mapping: &Value) -> Result<(), UpstreamError> {
+        let client = self.find_client(text(mapping, "client")).await?;
+        let mut roles = Vec::new();
+        for name in list(&mapping["roles"]).filter_map(Value::as_str) {
+            let role: Value = self
+                .call(Method::GET, &["roles", name], None)
+                .await?
+                .json(StatusCode::OK)?;
+            roles.push(role);
+        }
+        let path = ["clients", text(&client, "id"), "scope-mappings", "realm"];
+        self.call(Method::POST, &path, Some(&Value::Array(roles))).await?.done()
+    }
+
+    /// People who are there are left alone; the others are made in one request, roles and groups included.
+    async fn people(&self, users: &Value) -> Result<Vec<String>, UpstreamError> {
+        let names = list(users).map(|user| format!("The person `{}`", text(user, "username")));
+        let names: Vec<_> = names.collect();
+        if !names.is_empty() {
+            let body = json!({ "ifResourceExists": "SKIP", "users": users });
+            let answer = self.call(Method::POST, &["partialImport"], Some(&body)).await?;
+            let _report: Value = answer.json(StatusCode::OK)?;
+        }
+        Ok(names)
     }
 
     /// Changing a client leaves its mappers as they are; those of the file are put in the place of theirs.

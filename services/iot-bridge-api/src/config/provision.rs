@@ -19,7 +19,7 @@ pub enum ProvisionCommand {
     Thingsboard(Box<ThingsboardArguments>),
     /// How devices prove themselves, and how often they look for updates.
     Hawkbit,
-    /// The realm with its roles, groups and clients.
+    /// Realms with their roles, groups, clients and first people.
     Keycloak(KeycloakArguments),
 }
 
@@ -32,8 +32,8 @@ pub struct ThingsboardArguments {
     /// The terminal's page as browsers see it, for widgets and dashboards.
     #[arg(long, default_value = "http://127.0.0.1:8888")]
     terminal_url: Url,
-    /// A folder with rule chains, device profiles, widgets and dashboards (JSON), instead of the two files that are
-    /// part of this program.
+    /// A folder with rule chains, device profiles, widgets and dashboards (JSON), instead of those that are part of
+    /// this program.
     #[arg(long)]
     files: Option<PathBuf>,
     /// A file with the system administrator's password. With it, tenant and administrator are made where they are
@@ -78,10 +78,10 @@ pub struct KeycloakArguments {
     /// A file with the administrator's password.
     #[arg(long)]
     admin_password_file: PathBuf,
-    /// The realm's file, as in `deploy/keycloak`.
-    #[arg(long)]
-    realm_file: PathBuf,
-    /// What stands for `${NAME}` in the file: `NAME=VALUE`; may be repeated.
+    /// A realm's file, as in `deploy/keycloak`; may be repeated, also for parts of one realm.
+    #[arg(long = "realm-file", required = true)]
+    realm_files: Vec<PathBuf>,
+    /// What stands for `${NAME}` in the files: `NAME=VALUE`; may be repeated.
     #[arg(long = "set", value_parser = parse_setting)]
     settings: Vec<(String, String)>,
     /// As `--set`, with a file that has the value: `NAME=PATH`.
@@ -135,8 +135,6 @@ impl ThingsboardArguments {
 impl KeycloakArguments {
     /// Checks the arguments and reads file and secrets.
     pub fn order(&self) -> Result<KeycloakOrder, ConfigError> {
-        let text = std::fs::read_to_string(&self.realm_file)
-            .map_err(|error| ConfigError::new(format!("`--realm-file` cannot be read: {}.", error.kind())))?;
         let mut settings: Vec<(String, SecretString)> = Vec::new();
         for (name, value) in &self.settings {
             settings.push((name.clone(), value.as_str().into()));
@@ -144,13 +142,18 @@ impl KeycloakArguments {
         for (name, path) in &self.setting_files {
             settings.push((name.clone(), from_file("--set-file", Path::new(path))?));
         }
-        let realm = RealmFile::parse(&text, &settings)
-            .map_err(|error| ConfigError::new(format!("`--realm-file` cannot be used: {error}.")))?;
+        let realms = self.realm_files.iter().map(|path| {
+            let unusable = |reason: &dyn std::fmt::Display| {
+                ConfigError::new(format!("`--realm-file` {} cannot be used: {reason}.", path.display()))
+            };
+            let text = std::fs::read_to_string(path).map_err(|error| unusable(&error.kind()))?;
+            RealmFile::parse(&text, &settings).map_err(|error| unusable(&error))
+        });
         Ok(KeycloakOrder {
             url: web("--keycloak-url", &self.keycloak_url)?,
             admin: self.admin.clone(),
             password: from_file("--admin-password-file", &self.admin_password_file)?,
-            realm,
+            realms: realms.collect::<Result<_, ConfigError>>()?,
         })
     }
 }

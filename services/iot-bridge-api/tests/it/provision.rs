@@ -63,11 +63,16 @@ async fn a_fresh_thingsboard_gets_its_tenant_people_key_login_and_every_file() {
         let output = run(&arguments, &environment);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(said.lines().count(), 8, "{said}");
+        assert_eq!(said.lines().count(), 9, "{said}");
         assert!(thingsboard.accepts(FakeThingsBoard::SYSADMIN, "the password of the sysadmin"));
         assert!(thingsboard.accepts("bridge@lab.example", "the password of the tenant"));
-        let client = thingsboard.kept("clients", "iot-bridge").unwrap();
-        assert_eq!(client["mapperConfig"]["basic"]["customerNamePattern"], "Operators");
+        let client = thingsboard.kept("clients", "Keycloak").unwrap();
+        assert_eq!(client["mapperConfig"]["basic"]["customerNamePattern"], "Fleet");
+        assert_eq!(client["mapperConfig"]["basic"]["tenantNamePattern"], "Lab");
+        assert_eq!(
+            client["authorizationUri"],
+            "https://login.example/realms/iot/protocol/openid-connect/auth"
+        );
         assert_eq!(
             client["accessTokenUri"],
             "http://keycloak:8080/realms/iot/protocol/openid-connect/token"
@@ -76,6 +81,13 @@ async fn a_fresh_thingsboard_gets_its_tenant_people_key_login_and_every_file() {
         assert_eq!(domain["oauth2ClientIds"], client["id"]["id"]);
         let widget = thingsboard.kept("widgetTypes", "Terminal").unwrap();
         assert_eq!(widget["descriptor"]["url"], "https://terminal.example/ui/");
+        let dashboard = thingsboard.kept("dashboards", "Fleet").unwrap();
+        assert_eq!(dashboard["assignedCustomers"][0]["title"], "Fleet");
+        let rule = thingsboard.kept("rules", "iot-bridge alarms").unwrap();
+        let target = thingsboard.kept("targets", "iot-bridge administrators").unwrap();
+        assert_eq!(rule["recipientsConfig"]["escalationTable"]["0"][0], target["id"]["id"]);
+        let template = thingsboard.kept("templates", "iot-bridge alarm").unwrap();
+        assert_eq!(rule["templateId"], template["id"]);
         let kept = [
             "tenants/Lab",
             "users/bridge@lab.example",
@@ -121,12 +133,17 @@ fn fresh_order(folder: &Path) -> (Vec<String>, PathBuf) {
     (order.into_iter().map(str::to_owned).collect(), folder.join("key"))
 }
 
-/// The two files that we bring, a widget and a dashboard.
+/// What is imported: files of ours, a widget and a dashboard.
 fn files(folder: &Path) -> String {
     let files = folder.join("files");
     fs::create_dir(&files).unwrap();
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/thingsboard");
-    for name in ["rule-chain.json", "device-profile.json"] {
+    for name in [
+        "rule-chain.json",
+        "device-profile.json",
+        "oauth2-client.json",
+        "notification.json",
+    ] {
         fs::copy(ours.join(name), files.join(name)).unwrap();
     }
     let widget = json!({ "fqn": "iot.terminal", "name": "Terminal",

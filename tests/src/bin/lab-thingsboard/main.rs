@@ -3,20 +3,17 @@
 //! chain that was provisioned it plays the webhook: with the address and the secret
 //! that lie in it, three tries and no more.
 
-mod front;
-
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use fakes::thingsboard::{Behaviour, FakeThingsBoard};
+use fakes::thingsboard::FakeThingsBoard;
 use reqwest::Client;
 use serde_json::Value;
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::TcpListener;
 
 /// The node of the rule chain that tells the bridge.
 const WEBHOOK_NODE: &str = "org.thingsboard.rule.engine.rest.TbRestApiCallNode";
@@ -37,16 +34,11 @@ struct Config {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::parse();
-    let platform = FakeThingsBoard::start().await;
-    platform.behaves(Behaviour::Good);
+    let platform = FakeThingsBoard::start_at(&config.listen).await;
     let client = Client::builder()
         .no_proxy()
         .timeout(Duration::from_millis(1500))
         .build()?;
-    let front = front::Front::router(platform.url().to_owned(), client.clone());
-    let listener = TcpListener::bind(&config.listen).await?;
-    let mut serving = tokio::task::JoinSet::new();
-    serving.spawn(async move { axum::serve(listener, front).await });
     say(&format!("the fake's REST interface is on {}", config.listen));
     let mut lab = Lab {
         platform,

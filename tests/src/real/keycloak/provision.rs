@@ -15,6 +15,7 @@ use crate::real::step_ca::printed;
 use crate::stage::project;
 
 const CLIENT: &str = "terminal-widget";
+const ANOTHER: &str = "another";
 
 impl Keycloak {
     /// Spoils the realm by hand and has it put right; then has another one made from nothing, twice.
@@ -32,7 +33,7 @@ impl Keycloak {
 
         let file = project("deploy/keycloak/realm.json");
         for _ in 0..2 {
-            self.provision(&file, terminal_url).await?;
+            self.provision(&[&file], terminal_url).await?;
         }
 
         let now = self.admin.client(CLIENT).await?;
@@ -47,20 +48,52 @@ impl Keycloak {
         self.makes_another(&file, terminal_url).await
     }
 
+    /// The files of the platform: the realm, and what it has for other systems and its first person.
     async fn makes_another(&self, file: &Path, terminal_url: &str) -> Result<(), Failure> {
         let folder = tempfile::tempdir()?;
-        let mut realm: Value = serde_json::from_slice(&fs::read(file)?)?;
-        realm["realm"] = json!("another");
-        let file = folder.path().join("realm.json");
-        fs::write(&file, realm.to_string())?;
-        for _ in 0..2 {
-            self.provision(&file, terminal_url).await?;
+        let other = |file: &Path| {
+            let mut realm: Value = serde_json::from_slice(&fs::read(file)?)?;
+            realm["realm"] = json!(ANOTHER);
+            let file = folder.path().join(file.file_name().unwrap_or_default());
+            fs::write(
+                &file,
+                realm.to_string().replace("default-roles-iot", "default-roles-another"),
+            )?;
+            Ok::<_, Failure>(file)
+        };
+        let (realm, platform) = (other(file)?, other(&project("deploy/keycloak/platform.json"))?);
+        self.provision(&[&realm, &platform], terminal_url).await?;
+        for client in ["terminal-widget", "thingsboard", "grafana"] {
+            let clients = self
+                .admin
+                .get(&format!("../{ANOTHER}/clients?clientId={client}"))
+                .await?;
+            ensure(clients.as_array().is_some_and(|clients| clients.len() == 1), clients)?;
         }
-        let clients = self.admin.get("../another/clients?clientId=terminal-widget").await?;
-        ensure(clients.as_array().is_some_and(|clients| clients.len() == 1), clients)
+        let people = self
+            .admin
+            .get(&format!("../{ANOTHER}/users?username=operator&exact=true"))
+            .await?;
+        let person = format!("../{ANOTHER}/users/{}", people[0]["id"].as_str().unwrap_or_default());
+        ensure(people[0]["requiredActions"] == json!(["UPDATE_PASSWORD"]), &people)?;
+        let groups = self.admin.get(&format!("{person}/groups")).await?;
+        ensure(groups[0]["path"] == "/fleets/default", &groups)?;
+        let roles = format!("{person}/role-mappings/realm");
+        let administers = async || {
+            let roles = self.admin.get(&roles).await?;
+            let mut roles = roles.as_array().into_iter().flatten();
+            Ok::<_, Failure>(roles.any(|role| role["name"] == "fleet-admin"))
+        };
+        ensure(administers().await?, "the first person is no administrator")?;
+
+        // Whoever was there is left alone, also what somebody took away.
+        let role = self.admin.get(&format!("../{ANOTHER}/roles/fleet-admin")).await?;
+        self.admin.send(Method::DELETE, &roles, Some(&json!([role]))).await?;
+        self.provision(&[&realm, &platform], terminal_url).await?;
+        ensure(!administers().await?, "a role that was taken away has come back")
     }
 
-    async fn provision(&self, realm_file: &Path, terminal_url: &str) -> Result<(), Failure> {
+    async fn provision(&self, realm_files: &[&Path], terminal_url: &str) -> Result<(), Failure> {
         let folder = tempfile::tempdir()?;
         let password = folder.path().join("password");
         fs::write(&password, self.admin.password.expose_secret())?;
@@ -71,9 +104,14 @@ impl Keycloak {
             .args(["--keycloak-url", self.internal.as_str()])
             .arg("--admin-password-file")
             .arg(&password)
-            .arg("--realm-file")
-            .arg(realm_file)
-            .arg(format!("--set=TERMINAL_PUBLIC_URL={terminal_url}"));
+            .arg(format!("--set=TERMINAL_PUBLIC_URL={terminal_url}"))
+            .arg("--set=IOT_DOMAIN=iot.example");
+        for secret in ["THINGSBOARD_CLIENT_SECRET", "GRAFANA_CLIENT_SECRET", "FIRST_PASSWORD"] {
+            command.arg(format!("--set-file={secret}={}", password.display()));
+        }
+        for file in realm_files {
+            command.arg("--realm-file").arg(file);
+        }
         printed(command).await.map(drop)
     }
 }

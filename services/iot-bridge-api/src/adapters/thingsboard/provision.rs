@@ -23,6 +23,9 @@ use super::session::Session;
 use crate::adapters::rest::Rest;
 use crate::ports::UpstreamError;
 
+/// Whom devices, dashboards and the people of the realm belong to. The rule chain and the login name it too.
+const CUSTOMER: &str = "Fleet";
+
 /// What is to be prepared.
 #[derive(Debug)]
 pub struct Order {
@@ -32,7 +35,7 @@ pub struct Order {
     pub login: Option<LoginOrder>,
     /// Where our API key is written, unless a good one is there.
     pub api_key_file: Option<PathBuf>,
-    /// A folder with files to import, instead of the two that we bring.
+    /// A folder with files to import, instead of those that the program cannot do without.
     pub files: Option<PathBuf>,
     /// What stands where in the files.
     pub placeholders: Placeholders,
@@ -68,20 +71,20 @@ pub async fn provision(
     order: &Order,
 ) -> Result<Vec<String>, ProvisionError> {
     let mut done = Vec::new();
+    let files = files::read(order.files.as_deref(), &order.placeholders)?;
     let rest = || Rest::new(client.clone(), options.url.clone(), System::DevicePlatform);
     if let Some(tenant) = &order.tenant {
         let administrator = tenant::administrator(&rest, tenant).await?;
         done.extend(tenant::ensure(&rest, &administrator, tenant, &options.login).await?);
         if let Some(login) = &order.login {
-            done.push(login::ensure(&administrator, login).await?);
+            done.push(login::ensure(&administrator, login, files.login).await?);
         }
     }
     let session = Session::new(rest(), options.login);
     if let Some(file) = &order.api_key_file {
         done.push(tenant::ensure_api_key(&rest, &session, file).await?);
     }
-    let files = files::read(order.files.as_deref(), &order.placeholders)?;
-    done.extend(files::import(&session, files, &options.profile).await?);
+    done.extend(files::import(&session, files.imports, &options.profile).await?);
     Ok(done)
 }
 
@@ -106,7 +109,7 @@ async fn post<T: DeserializeOwned>(
     answer.json(StatusCode::OK)
 }
 
-/// What an id is in a path.
+/// What an id is in a path, and wherever its kind is known.
 fn number(id: &Value) -> Result<String, UpstreamError> {
     let text = id["id"].as_str().map(str::to_owned);
     text.ok_or_else(|| super::unexpected("an id is none"))

@@ -8,11 +8,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{Named, ProvisionError, Session, find, post};
+use super::{CUSTOMER, Named, ProvisionError, Session, find, number, post};
 use crate::ports::UpstreamError;
 
 const RULE_CHAIN: &str = include_str!("../../../../../../deploy/thingsboard/rule-chain.json");
 const DEVICE_PROFILE: &str = include_str!("../../../../../../deploy/thingsboard/device-profile.json");
+const LOGIN_CLIENT: &str = include_str!("../../../../../../deploy/thingsboard/oauth2-client.json");
 
 /// What stands where in the files.
 #[derive(Debug)]
@@ -50,6 +51,16 @@ enum Kind {
     WidgetType,
     WidgetsBundle,
     Dashboard,
+    Notification,
+}
+
+/// What the files are.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// How people log in: a client of somebody else's issuer.
+    pub(super) login: Value,
+    /// Everything else.
+    pub(super) imports: Vec<Import>,
 }
 
 /// A file, read.
@@ -72,21 +83,26 @@ impl Kind {
             Some(Self::WidgetsBundle)
         } else if has("title") && has("configuration") {
             Some(Self::Dashboard)
+        } else if has("target") && has("template") && has("rule") {
+            Some(Self::Notification)
         } else {
             None
         }
     }
 }
 
-/// Reads every JSON file of a folder and of those below it, or the two that we bring. What is none of the kinds is
-/// somebody else's.
-pub(super) fn read(folder: Option<&Path>, placeholders: &Placeholders) -> Result<Vec<Import>, FileError> {
-    let mut imports = Vec::new();
+/// Reads every JSON file of a folder and of those below it, or those that the program cannot do without. What is none of
+/// the kinds is somebody else's.
+pub(super) fn read(folder: Option<&Path>, placeholders: &Placeholders) -> Result<Files, FileError> {
+    let mut files = Files {
+        login: parse(Path::new("oauth2-client.json"), LOGIN_CLIENT)?,
+        imports: Vec::new(),
+    };
     let Some(folder) = folder else {
         for (name, text) in [("rule-chain.json", RULE_CHAIN), ("device-profile.json", DEVICE_PROFILE)] {
-            imports.extend(import_of(Path::new(name), text, placeholders)?);
+            files.take(parse(Path::new(name), text)?, placeholders);
         }
-        return Ok(imports);
+        return Ok(files);
     };
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -97,25 +113,37 @@ pub(super) fn read(folder: Option<&Path>, placeholders: &Placeholders) -> Result
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "json") {
                 let text = fs::read_to_string(&path).map_err(|source| FileError::new(&path, source))?;
-                imports.extend(import_of(&path, &text, placeholders)?);
+                files.take(parse(&path, &text)?, placeholders);
             }
         }
     }
-    imports.sort_by_key(|import| import.kind);
-    Ok(imports)
+    files.imports.sort_by_key(|import| import.kind);
+    Ok(files)
 }
 
-fn import_of(path: &Path, text: &str, placeholders: &Placeholders) -> Result<Option<Import>, FileError> {
-    let content: Value = serde_json::from_str(text)
-        .map_err(|error| FileError::new(path, io::Error::new(io::ErrorKind::InvalidData, error)))?;
-    let Value::Object(mut content) = content else {
-        return Ok(None);
-    };
-    let Some(kind) = Kind::of(&content) else {
-        return Ok(None);
-    };
-    content.values_mut().for_each(|value| fill_in(value, placeholders));
-    Ok(Some(Import { kind, content }))
+fn parse(path: &Path, text: &str) -> Result<Value, FileError> {
+    serde_json::from_str(text).map_err(|error| FileError::new(path, io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+impl Files {
+    fn take(&mut self, content: Value, placeholders: &Placeholders) {
+        if content.get("mapperConfig").is_some() {
+            self.login = content;
+            return;
+        }
+        let Value::Object(mut content) = content else { return };
+        let Some(kind) = Kind::of(&content) else { return };
+        let values = [
+            ("IOT_BRIDGE_URL", placeholders.bridge.as_str().trim_end_matches('/')),
+            (
+                "TERMINAL_PUBLIC_URL",
+                placeholders.terminal.as_str().trim_end_matches('/'),
+            ),
+            ("THINGSBOARD_WEBHOOK_SECRET", placeholders.secret.expose_secret()),
+        ];
+        content.values_mut().for_each(|value| fill_in(value, &values));
+        self.imports.push(Import { kind, content });
+    }
 }
 
 /// Imports them; returns their names.
@@ -136,6 +164,7 @@ pub(super) async fn import(
             Kind::WidgetType => widget_type(session, content).await?,
             Kind::WidgetsBundle => widgets_bundle(session, content).await?,
             Kind::Dashboard => dashboard(session, content).await?,
+            Kind::Notification => notification(session, content).await?,
         };
         names.push(name);
     }
@@ -189,7 +218,7 @@ async fn widgets_bundle(session: &Session, mut file: Map<String, Value>) -> Resu
     let bundle = merged(session, &["widgetsBundles"], "title", bundle).await?;
     let saved: Named = post(session, &["widgetsBundle"], &[], &bundle).await?;
     if let Some(widgets) = widgets {
-        let path = ["api", "widgetsBundle", &super::number(&saved.id)?, "widgetTypeFqns"];
+        let path = ["api", "widgetsBundle", &number(&saved.id)?, "widgetTypeFqns"];
         session
             .call(reqwest::Method::POST, &path, &[], Some(&widgets))
             .await?
@@ -201,7 +230,27 @@ async fn widgets_bundle(session: &Session, mut file: Map<String, Value>) -> Resu
 async fn dashboard(session: &Session, file: Map<String, Value>) -> Result<String, UpstreamError> {
     let dashboard = merged(session, &["tenant", "dashboards"], "title", Value::Object(file)).await?;
     let saved: Named = post(session, &["dashboard"], &[], &dashboard).await?;
+    // Who comes by the login belongs to the customer, and sees what is the customer's.
+    let customer = merged(session, &["customers"], "title", json!({ "title": CUSTOMER })).await?;
+    let customer: Named = post(session, &["customer"], &[], &customer).await?;
+    let path = ["customer", &number(&customer.id)?, "dashboard", &number(&saved.id)?];
+    let _assigned: Value = post(session, &path, &[], &Value::Null).await?;
     Ok(format!("The dashboard `{}`", saved.name))
+}
+
+/// Who is told of what, and in which words.
+async fn notification(session: &Session, mut file: Map<String, Value>) -> Result<String, UpstreamError> {
+    let mut part = |key: &str| file.remove(key).unwrap_or_default();
+    let (target, template, mut rule) = (part("target"), part("template"), part("rule"));
+    let target = merged(session, &["notification", "targets"], "name", target).await?;
+    let target: Named = post(session, &["notification", "target"], &[], &target).await?;
+    let template = merged(session, &["notification", "templates"], "name", template).await?;
+    let template: Named = post(session, &["notification", "template"], &[], &template).await?;
+    rule["templateId"] = template.id;
+    rule["recipientsConfig"]["escalationTable"] = json!({ "0": [number(&target.id)?] });
+    let rule = merged(session, &["notification", "rules"], "name", rule).await?;
+    let saved: Named = post(session, &["notification", "rule"], &[], &rule).await?;
+    Ok(format!("The notification `{}`", saved.name))
 }
 
 /// Puts what we want over what is there under the same name, if it is.
@@ -213,17 +262,16 @@ async fn merged(session: &Session, list: &[&str], key: &str, mut wanted: Value) 
     Ok(wanted)
 }
 
-/// Replaces the placeholders of a file, wherever they stand.
-fn fill_in(value: &mut Value, with: &Placeholders) {
+/// Puts values in the place of `${NAME}`, wherever it stands.
+pub(super) fn fill_in(value: &mut Value, values: &[(&str, &str)]) {
     match value {
         Value::String(text) => {
-            *text = text
-                .replace("${IOT_BRIDGE_URL}", with.bridge.as_str().trim_end_matches('/'))
-                .replace("${TERMINAL_PUBLIC_URL}", with.terminal.as_str().trim_end_matches('/'))
-                .replace("${THINGSBOARD_WEBHOOK_SECRET}", with.secret.expose_secret());
+            for (name, value) in values {
+                *text = text.replace(&format!("${{{name}}}"), value);
+            }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| fill_in(item, with)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| fill_in(field, with)),
+        Value::Array(items) => items.iter_mut().for_each(|item| fill_in(item, values)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| fill_in(field, values)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -241,7 +289,8 @@ mod tests {
         };
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/thingsboard");
         for folder in [None, Some(Path::new(folder))] {
-            let imports = read(folder, &placeholders).unwrap();
+            let Files { login, imports } = read(folder, &placeholders).unwrap();
+            assert_eq!(login["mapperConfig"]["basic"]["customerNamePattern"], CUSTOMER);
 
             let chain = imports.iter().find(|import| import.kind == Kind::RuleChain).unwrap();
             let metadata = &chain.content["metadata"];
@@ -251,6 +300,10 @@ mod tests {
                 assert!(ends.iter().all(|end| *end < nodes), "{connection}");
             }
             let text = metadata.to_string();
+            assert!(
+                text.contains(&format!("\"customerNamePattern\":\"{CUSTOMER}\"")),
+                "{text}"
+            );
             assert!(text.contains("\"https://bridge.example:8000/webhooks/thingsboard\""));
             assert!(
                 text.contains("\"Bearer s3cret\"") && !text.contains("${IOT_BRIDGE"),

@@ -2,11 +2,13 @@
 //! exist, and JSON that the products take.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
 
+mod products;
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory as _};
 use serde_json::Value;
 
 /// Who may have what, beside nothing.
@@ -176,146 +178,6 @@ fn everybody_waits_for_somebody_who_is_there() {
     }
 }
 
-#[test]
-fn every_setting_that_our_programs_are_given_exists() {
-    let programs = [
-        ("iot-bridge/iot-bridge-api", iot_bridge_api::config::Config::command()),
-        ("iot-bridge/hub", iot_bridge_api::config::Config::command()),
-        ("iot-bridge/terminal-proxy", terminal_proxy::config::Config::command()),
-        ("iot-bridge/device", device::config::Config::command()),
-    ];
-    // Read by libraries: the password file of PostgreSQL's clients, and the authorities of TLS clients.
-    let libraries = ["PGPASSFILE", "SSL_CERT_FILE", "HOME", "TERM"];
-    // Read by the device's scripts.
-    let scripts = ["IOT_DEVICE_UPDATE_KEYRING"];
-    let mut seen = 0;
-    for (name, service) in services() {
-        let image = text(&service["image"]).to_owned();
-        let Some((_, program)) = programs.iter().find(|(ours, _)| image.split(':').next() == Some(ours)) else {
-            continue;
-        };
-        let known = variables(program);
-        for variable in environment(&service).into_keys() {
-            seen += 1;
-            let is_known = known.contains(&variable)
-                || libraries.contains(&variable.as_str())
-                || scripts.contains(&variable.as_str());
-            assert!(is_known, "{name} is given `{variable}`, which does not exist");
-        }
-    }
-    assert!(seen > 60, "our programs are in the file");
-}
-
-#[test]
-fn people_of_the_realm_never_administer_the_tenant() {
-    let client = json("deploy/thingsboard/oauth2-client.json");
-    let mapping = &client["mapperConfig"]["basic"];
-    assert_eq!(mapping["customerNamePattern"], "Fleet");
-    assert!(client["clientSecret"].is_null());
-    let realm = json("deploy/keycloak/realm.json");
-    assert_eq!(realm["users"], serde_json::json!([]));
-    for client in realm["clients"].as_array().unwrap() {
-        assert_eq!(client["directAccessGrantsEnabled"], false);
-        assert!(client["secret"].is_null());
-    }
-}
-
-#[test]
-fn the_rule_chain_leads_from_node_to_node() {
-    let chain = json("deploy/thingsboard/rule-chain.json");
-    let nodes = chain["metadata"]["nodes"].as_array().unwrap();
-    let mut reached = BTreeSet::from([chain["metadata"]["firstNodeIndex"].as_u64().unwrap()]);
-    for connection in chain["metadata"]["connections"].as_array().unwrap() {
-        let (from, to) = (connection["fromIndex"].as_u64(), connection["toIndex"].as_u64());
-        assert!(nodes.len() as u64 > from.unwrap().max(to.unwrap()), "{connection}");
-        reached.insert(to.unwrap());
-    }
-    assert_eq!(reached.len(), nodes.len(), "a node that nothing leads to");
-    let names: BTreeSet<_> = nodes.iter().map(|node| text(&node["name"])).collect();
-    assert_eq!(names.len(), nodes.len(), "two nodes of one name");
-    for alarm in ["High CPU", "Offline", "Update failed", "Certificate near its end"] {
-        assert!(names.contains(format!("raise {alarm}").as_str()), "no alarm `{alarm}`");
-        assert!(
-            names.contains(format!("clear {alarm}").as_str()),
-            "`{alarm}` never ends"
-        );
-    }
-}
-
-#[test]
-fn the_widget_and_the_dashboard_fit_each_other() {
-    let widget = json("deploy/thingsboard/terminal-widget.json");
-    let descriptor = &widget["descriptor"];
-    assert_eq!(descriptor["type"], "latest");
-    let defaults: Value = serde_json::from_str(text(&descriptor["defaultConfig"])).unwrap();
-    assert_eq!(defaults["settings"]["proxyUrl"], "${TERMINAL_PUBLIC_URL}");
-    assert!(text(&descriptor["controllerScript"]).contains("/ui/terminal/"));
-
-    let dashboard = json("deploy/thingsboard/dashboards/fleet.json");
-    let configuration = &dashboard["configuration"];
-    let widgets = configuration["widgets"].as_object().unwrap();
-    let mut placed = BTreeSet::new();
-    for state in configuration["states"].as_object().unwrap().values() {
-        placed.extend(names(&state["layouts"]["main"]["widgets"]));
-    }
-    assert_eq!(placed, widgets.keys().cloned().collect());
-    let own = format!("tenant.{}", text(&widget["fqn"]));
-    assert!(widgets.values().any(|widget| widget["typeFullFqn"] == own));
-    for widget in widgets.values() {
-        let config = &widget["config"];
-        let sources = config["datasources"].as_array().unwrap().iter();
-        for source in sources.chain([&config["alarmSource"]].into_iter().filter(|it| !it.is_null())) {
-            let alias = text(&source["entityAliasId"]);
-            assert!(!configuration["entityAliases"][alias].is_null(), "no alias {alias}");
-        }
-    }
-}
-
-#[test]
-fn the_dashboards_of_grafana_ask_the_store_that_is_there() {
-    let source = read("deploy/grafana/provisioning/datasources/influxdb.yml");
-    assert!(source.contains("uid: influx") && source.contains("token: $INFLUX_TOKEN"));
-    let metrics = [
-        read("services/terminal-proxy/src/session/metrics.rs"),
-        read("crates/common/src/chassis/metrics.rs"),
-        read("services/iot-bridge-api/src/app/backlog.rs"),
-    ]
-    .concat();
-    let mut uids = BTreeSet::new();
-    for file in fs::read_dir(root().join("deploy/grafana/dashboards")).unwrap() {
-        let dashboard: Value = serde_json::from_str(&fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
-        assert!(dashboard["id"].is_null());
-        assert!(
-            uids.insert(text(&dashboard["uid"]).to_owned()),
-            "two dashboards of one uid"
-        );
-        for panel in dashboard["panels"].as_array().unwrap() {
-            assert_eq!(panel["datasource"]["uid"], "influx");
-            for target in panel["targets"].as_array().unwrap() {
-                let query = text(&target["query"]);
-                assert!(query.contains("v.timeRangeStart"), "{query}");
-                our_metrics_exist(query, &metrics);
-            }
-        }
-    }
-    assert_eq!(uids.len(), 3);
-}
-
-/// A query for our own metrics names one that a service registers.
-fn our_metrics_exist(query: &str, metrics: &str) {
-    if !query.contains("terminal_proxy") && !query.contains("iot_bridge_api") {
-        return;
-    }
-    for field in query.split("r._field == \"").skip(1) {
-        let field = field.split('"').next().unwrap();
-        let registered = field.trim_end_matches("_total").trim_end_matches("_seconds");
-        assert!(
-            metrics.contains(&format!("\"{registered}\"")),
-            "nobody counts `{field}`"
-        );
-    }
-}
-
 /// The services, with everything that they take over from elsewhere in the file.
 fn services() -> BTreeMap<String, Value> {
     let mut file: serde_yaml_ng::Value = serde_yaml_ng::from_str(&read("deploy/docker-compose.yml")).unwrap();
@@ -335,15 +197,6 @@ fn environment(service: &Value) -> BTreeMap<String, String> {
         .into_iter()
         .map(|(name, value)| (name, as_text(value)))
         .collect()
-}
-
-/// The variables that a program and its commands read.
-fn variables(command: &Command) -> BTreeSet<String> {
-    let own = command
-        .get_arguments()
-        .filter_map(|it| it.get_env())
-        .map(|it| it.to_string_lossy().into_owned());
-    own.chain(command.get_subcommands().flat_map(variables)).collect()
 }
 
 fn lookup<'a>(table: &[(&str, &'a [&'a str])], name: &str) -> &'a [&'a str] {
