@@ -4,7 +4,7 @@
 //! left alone.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::domain::{
@@ -29,10 +29,14 @@ const BATCH: usize = 100;
 const KEPT: time::Duration = time::Duration::days(30);
 /// The name of the right to compare.
 const LEASE: &str = "sweep";
+/// How soon a neighbour that was away is compared: it may just have come up, or come back from a backup.
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// Compares.
 pub struct Sweep {
     parts: SweepParts,
+    /// Who could not be compared the last time.
+    away: Mutex<Vec<System>>,
 }
 
 /// What [`Sweep`] is built from.
@@ -54,34 +58,38 @@ pub struct SweepParts {
 impl Sweep {
     /// Prepares to compare.
     pub fn new(parts: SweepParts) -> Self {
-        Self { parts }
+        Self {
+            parts,
+            away: Mutex::default(),
+        }
     }
 
     /// Compares and heals on a timer, until told to stop; of all processes one does it at a time.
     pub async fn run(self: Arc<Self>, every: Duration, stop: CancellationToken) {
         let mut tick = tokio::time::interval(every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            let ours = self.parts.ledger.take_lease(LEASE, every + every / 2).await;
-            if ours.is_ok_and(|ours| ours) {
-                stop.run_until_cancelled(self.sweep()).await;
+        loop {
+            let again = async {
+                tokio::time::sleep(AGAIN).await;
+                self.sweep_again().await
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {
+                    let ours = self.parts.ledger.take_lease(LEASE, every + every / 2).await;
+                    if ours.is_ok_and(|ours| ours) {
+                        stop.run_until_cancelled(self.sweep()).await;
+                    }
+                }
+                _ordered = again, if self.has_away() => {}
             }
         }
     }
 
     /// Compares every neighbour once, and orders what is wrong to be put right; returns how many repairs were
-    /// ordered. A neighbour that is away is compared the next time.
+    /// ordered. A neighbour that is away is compared as soon as it is back.
     pub async fn sweep(&self) -> usize {
-        let mut ordered = 0;
-        for system in self.parts.neighbours.systems() {
-            match self.sweep_one(system).await {
-                Ok(count) => ordered += count,
-                Err(error) => {
-                    let reason = error.words();
-                    tracing::warn!(reason, "Cannot compare {} with the database", system.as_str());
-                }
-            }
-        }
+        let ordered = self.sweep_these(self.parts.neighbours.systems()).await;
         if let Err(error) = self.parts.updates.read_thoroughly().await {
             tracing::warn!(reason = error.words(), "Cannot read the results of updates thoroughly");
         }
@@ -90,6 +98,36 @@ impl Sweep {
             tracing::warn!(%error, "Cannot forget old facts");
         }
         ordered
+    }
+
+    /// As [`sweep`](Self::sweep), with those alone that were away then.
+    pub async fn sweep_again(&self) -> usize {
+        let away = self.away().clone();
+        self.sweep_these(away).await
+    }
+
+    async fn sweep_these(&self, systems: impl IntoIterator<Item = System>) -> usize {
+        let (mut ordered, mut away) = (0, Vec::new());
+        for system in systems {
+            match self.sweep_one(system).await {
+                Ok(count) => ordered += count,
+                Err(error) => {
+                    let reason = error.words();
+                    tracing::warn!(reason, "Cannot compare {} with the database", system.as_str());
+                    away.push(system);
+                }
+            }
+        }
+        *self.away() = away;
+        ordered
+    }
+
+    fn has_away(&self) -> bool {
+        !self.away().is_empty()
+    }
+
+    fn away(&self) -> MutexGuard<'_, Vec<System>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what the last comparisons found.

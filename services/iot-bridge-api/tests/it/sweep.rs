@@ -149,3 +149,25 @@ fn change_by_hand(near: &Neighbourhood, leaf: &str) {
     near.hawkbit.change("gone", |_| {});
     near.hawkbit.change("stranger", |_| {});
 }
+
+/// After a restore everything starts at once, and whoever lost devices may be the last to come up.
+#[tokio::test]
+async fn a_neighbour_that_was_away_is_compared_as_soon_as_it_is_back() {
+    let near = Neighbourhood::good().await;
+    near.world.enrolled("pump-1").await;
+    near.settle().await;
+    near.thingsboard.delete("pump-1");
+    let sweep = &near.world.services.bridge.sweep;
+
+    near.thingsboard.behaves(Behaviour::Down);
+    assert_eq!(sweep.sweep().await, 0);
+    assert_eq!(sweep.sweep_again().await, 0);
+
+    near.thingsboard.behaves(Behaviour::Good);
+    assert_eq!(sweep.sweep_again().await, 1);
+    near.settle().await;
+    assert!(near.thingsboard.device("pump-1").is_some());
+    let asked = near.thingsboard.requests();
+    assert_eq!(sweep.sweep_again().await, 0);
+    assert_eq!(near.thingsboard.requests(), asked, "nobody is away any more");
+}
