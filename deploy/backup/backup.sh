@@ -20,7 +20,7 @@ once() {
     for database in $databases; do
         pg_dump --format=custom --file="/backups/.new/$database.dump" "$database"
     done
-    tar -C /volumes -cf /backups/.new/files.tar .
+    (cd /volumes && tar -cf /backups/.new/files.tar -- *)
     (cd /backups/.new && sha256sum ./* >/tmp/sums && mv /tmp/sums SHA256SUMS)
     sync
     mv /backups/.new "/backups/$name" # whole or not at all
