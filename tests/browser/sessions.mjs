@@ -22,6 +22,7 @@ const STEPS = [
   ["plays the recording", playBack],
   ["finds a word in the recording, and goes to where it was shown", searchRecording],
   ["moves in the recording by keyboard", seekByKeyboard],
+  ["walks through everything by Tab, and is held nowhere", walkByTab],
   ["has a name for everything that can be pressed", namesEverywhere],
   ["met no console error and no violation of the content security policy", () => assert.deepEqual([...mine.errors, ...other.errors], [])],
 ];
@@ -177,6 +178,22 @@ async function seekByKeyboard() {
   assert.match(await slider.getAttribute("aria-valuetext"), /^0:00 of \d+:\d\d$/);
   await other.page.keyboard.press("End");
   await otherPage.waitForText("mine-25");
+}
+
+/** A terminal takes every key; one that nobody types in gives Tab back. */
+async function walkByTab() {
+  const reached = new Set();
+  await other.page.getByRole("button", { name: "Play", exact: true }).focus();
+  for (let presses = 0; presses < 25; presses += 1) {
+    await other.page.keyboard.press("Tab");
+    reached.add(await other.page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent));
+  }
+  for (const one of ["Position in the recording", "Speed", "Search in the output", "Next place", "Log out", "Terminal of the recording"]) {
+    assert(reached.has(one), `${one} is not among ${[...reached]}`);
+  }
+  await other.page.getByRole("textbox", { name: "Terminal of the recording" }).focus();
+  await other.page.keyboard.press("Control+Shift+ArrowUp");
+  assert.match(await other.page.evaluate(() => document.activeElement.textContent), /^Recording /);
 }
 
 async function namesEverywhere() {

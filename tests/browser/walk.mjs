@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 /** Reads the command line of a walk: `--url`, `--username` and `--password-file` have to be there. */
-export function readOptions() {
-  const { values } = parseArgs({
+export function readOptions({ allowPositionals = false } = {}) {
+  const { values, positionals } = parseArgs({
+    allowPositionals,
     options: {
       url: { type: "string" },
       username: { type: "string" },
@@ -21,7 +22,7 @@ export function readOptions() {
   for (const needed of ["url", "username", "password-file"]) {
     assert(values[needed] !== undefined, `--${needed} is missing`);
   }
-  return values;
+  return { ...values, positionals };
 }
 
 /** Takes the steps one after the other, prints a line for each, and stops at the first that fails. */

@@ -3,6 +3,7 @@ import { showDoctor } from "../doctor/report";
 import { FleetView, filterInAddress } from "../fleet/view";
 import { PlaybackView } from "../recording/view";
 import { SessionsView } from "../sessions/view";
+import type { PageKey } from "../terminal/keys";
 import { OpenShells } from "../terminal/resume";
 import type { ConnectionState } from "../terminal/toolbar";
 import { TerminalView } from "../terminal/view";
@@ -115,7 +116,7 @@ export class Workplace {
   private addTerminal(deviceId: string): TerminalView {
     const view = new TerminalView(deviceId, this.api, this.preferences, {
       stateChanged: (state) => this.describe(deviceId, state),
-      pageKey: (key) => (key === "leave" ? this.tabs.focusActive() : this.tabs.showNeighbour(key === "next-tab" ? 1 : -1)),
+      pageKey: this.onPageKey,
       changePreferences: (change) => this.changePreferences(change),
     });
     this.terminals.set(deviceId, view);
@@ -125,15 +126,15 @@ export class Workplace {
 
   private watch(session: Session): void {
     const title = `${session.username} on ${session.device_id}`;
-    this.addOnce(`watch-${session.id}`, `Watch ${session.device_id}`, () => new WatchView(session.id, title, false, this.api, this.preferences));
+    this.addOnce(`watch-${session.id}`, `Watch ${session.device_id}`, () => new WatchView(session.id, title, false, this.api, this.preferences, this.onPageKey));
   }
 
   private join(sessionId: string): void {
-    this.addOnce(`join-${sessionId}`, "Shared terminal", () => new WatchView(sessionId, "Shared terminal", true, this.api, this.preferences));
+    this.addOnce(`join-${sessionId}`, "Shared terminal", () => new WatchView(sessionId, "Shared terminal", true, this.api, this.preferences, this.onPageKey));
   }
 
   private playBack(session: Session): void {
-    this.addOnce(`play-${session.id}`, `Recording ${session.device_id}`, () => new PlaybackView(session, this.api, this.preferences));
+    this.addOnce(`play-${session.id}`, `Recording ${session.device_id}`, () => new PlaybackView(session, this.api, this.preferences, this.onPageKey));
   }
 
   /** A tab that shows something and loses nothing when it is closed. */
@@ -218,6 +219,14 @@ export class Workplace {
   private running(): number {
     return [...this.terminals.values()].filter((view) => view.state === "connected").length;
   }
+
+  private readonly onPageKey = (key: Exclude<PageKey, "copy">): void => {
+    if (key === "leave") {
+      this.tabs.focusActive();
+    } else {
+      this.tabs.showNeighbour(key === "next-tab" ? 1 : -1);
+    }
+  };
 
   private readonly onUnload = (event: BeforeUnloadEvent): void => {
     if ([...this.terminals.values()].some((view) => view.isFragile)) {

@@ -3,6 +3,7 @@ import { announce } from "../page/announce";
 import { button, element, setText } from "../page/dom";
 import type { Preferences } from "../page/preferences";
 import { noAnswer, Problem } from "../problem";
+import { attachPageKeys, type PageKeyActions } from "../terminal/page-keys";
 import { Screen } from "../terminal/screen";
 import { readCast, type Cast } from "./cast";
 import { Player } from "./player";
@@ -36,6 +37,7 @@ export class PlaybackView {
     private readonly session: Session,
     private readonly api: Pick<Api, "recording">,
     preferences: Preferences,
+    private readonly onPageKey: PageKeyActions["press"],
   ) {
     this.screen = new Screen({ ...preferences, screenReader: false });
     this.slider.addEventListener("input", () => this.seek(Number(this.slider.value)));
@@ -63,6 +65,8 @@ export class PlaybackView {
   async start(): Promise<void> {
     this.screen.mount(this.room);
     this.screen.terminal.options.disableStdin = true;
+    attachPageKeys(this.screen.terminal, { press: this.onPageKey, takesTab: () => false });
+    this.screen.terminal.textarea?.setAttribute("aria-label", "Terminal of the recording");
     try {
       this.open(readCast(await this.api.recording(this.session.id)));
     } catch (error) {

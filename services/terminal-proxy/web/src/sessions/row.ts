@@ -13,7 +13,7 @@ export class SessionRow {
   readonly element: HTMLTableRowElement;
   private readonly person = element("td");
   private readonly began = element("span");
-  private readonly from = element("span", { class: "age" });
+  private readonly from = element("span", { class: "device-id" });
   private readonly state = element("td");
   private readonly watch: HTMLButtonElement;
   private readonly play: HTMLButtonElement;

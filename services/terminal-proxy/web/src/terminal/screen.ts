@@ -26,6 +26,8 @@ export class Screen {
     this.terminal = new Terminal({
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--font-mono"),
       fontSize: preferences.fontSize,
+      // Some fonts draw the underscore below a row of their own height, where it is cut off.
+      lineHeight: 1.15,
       screenReaderMode: preferences.screenReader,
       cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
       scrollback: SCROLLBACK_LINES,

@@ -8,8 +8,9 @@ import { copySelection, guardPastes, pasteFromClipboard } from "./clipboard";
 import { comebackDelayMs } from "./comeback";
 import { Connection } from "./connection";
 import type { Ending } from "./ending";
-import { pageKey, type PageKey } from "./keys";
+import type { PageKey } from "./keys";
 import { Notice } from "./notice";
+import { attachPageKeys } from "./page-keys";
 import { PhoneKeys } from "./phone-keys";
 import { OpenShells, type ResumePoint } from "./resume";
 import { Screen } from "./screen";
@@ -83,7 +84,7 @@ export class TerminalView {
     const { terminal } = this.screen;
     this.screen.mount(this.room);
     terminal.textarea?.setAttribute("aria-label", `Terminal of ${this.deviceId}`);
-    terminal.attachCustomKeyEventHandler((event) => this.onKey(event));
+    attachPageKeys(terminal, { press: (key) => this.events.pageKey(key), takesTab: () => this.currentState !== "ended" });
     terminal.onData((data) => this.connection?.type(this.phoneKeys.apply(data)));
     terminal.onBinary((data) => this.connection?.type(Uint8Array.from(data, (character) => character.charCodeAt(0))));
     terminal.onTitleChange((title) => this.toolbar.showTitle(shownTitle(title)));
@@ -211,25 +212,6 @@ export class TerminalView {
   private onResize(): void {
     clearTimeout(this.timers.resize);
     this.timers.resize = window.setTimeout(() => this.connection?.resize(this.screen.size), RESIZE_QUIET_MS);
-  }
-
-  /** False keeps a key from the device; xterm.js leaves it to the browser then. */
-  private onKey(event: KeyboardEvent): boolean {
-    const key = pageKey(event);
-    if (key === undefined) {
-      // With no shell to complete words, Tab leads on to the reconnect button.
-      return !(this.currentState === "ended" && event.code === "Tab");
-    }
-    event.preventDefault();
-    if (event.type !== "keydown") {
-      return false;
-    }
-    if (key === "copy") {
-      void copySelection(this.screen.terminal);
-    } else {
-      this.events.pageKey(key);
-    }
-    return false;
   }
 
   private setState(state: ConnectionState): void {

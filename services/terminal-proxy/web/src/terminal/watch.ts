@@ -6,6 +6,7 @@ import { noAnswer, Problem } from "../problem";
 import { guardPastes } from "./clipboard";
 import { endingOf, endingOfRefusal, type Ending } from "./ending";
 import { Notice } from "./notice";
+import { attachPageKeys, type PageKeyActions } from "./page-keys";
 import { Screen } from "./screen";
 import { inputMessages, readDeviceMessage, readNews, SUB_PROTOCOL, type News } from "./ttyd";
 
@@ -29,6 +30,7 @@ export class WatchView {
     private readonly mayType: boolean,
     private readonly tickets: Pick<Api, "ticketToWatch">,
     private readonly preferences: Preferences,
+    private readonly onPageKey: PageKeyActions["press"],
   ) {
     this.screen = new Screen(preferences);
     const toolbar = element("div", { class: "toolbar" }, element("h2", {}, title), this.state);
@@ -40,6 +42,7 @@ export class WatchView {
     const { terminal } = this.screen;
     this.screen.mount(this.room);
     terminal.textarea?.setAttribute("aria-label", this.mayType ? "Terminal that you share" : "Terminal that you watch");
+    attachPageKeys(terminal, { press: this.onPageKey, takesTab: () => this.mayType && this.element.dataset["state"] === "connected" });
     terminal.onData((data) => this.type(data));
     guardPastes(this.room, terminal);
     this.fitting.observe(this.room);
