@@ -5,6 +5,7 @@ mod hawkbit;
 mod keycloak;
 mod mosquitto;
 mod step_ca;
+mod terminal;
 mod ttyd;
 mod updater;
 mod webhooks;
@@ -28,6 +29,7 @@ pub(crate) const SCENARIOS: &[(&str, Scenario)] = &[
     ("keycloak", |stage| Box::pin(keycloak::play(stage))),
     ("mosquitto", |stage| Box::pin(mosquitto::play(stage))),
     ("step-ca", |stage| Box::pin(step_ca::play(stage))),
+    ("terminal", |stage| Box::pin(terminal::play(stage))),
     ("ttyd", |stage| Box::pin(ttyd::play(stage))),
     ("updater", |stage| Box::pin(updater::play(stage))),
     ("webhooks", |stage| Box::pin(webhooks::play(stage))),

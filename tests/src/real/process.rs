@@ -74,6 +74,11 @@ impl ServerProcess {
 }
 
 impl ServerProcess {
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self, deadline: Duration) -> Result<std::process::ExitStatus, Failure> {
+        Ok(timeout(deadline, self.child.wait()).await??)
+    }
+
     /// Kills it as a power cut would, and waits until it is gone.
     pub(crate) async fn kill(mut self) -> Result<(), Failure> {
         self.child.kill().await?;

@@ -23,9 +23,11 @@ pub(crate) const USER_HEADER: &str = "x-remote-user";
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
+/// What runs a genuine ttyd on its device: the folder that it is installed in, its address, port and header follow.
+///
 /// Runs in a network and a mount namespace of its own, both of which end with it. ttyd binds once, at its start,
 /// so it waits for its address.
-const DEVICE: &str = r#"
+pub(crate) const DEVICE: &str = r#"
 mount --make-rprivate /
 mount -t proc proc "$0/proc"
 mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts"

@@ -1,7 +1,7 @@
 //! Terminals through the proxy to a genuine ttyd 1.7.7.
 
 mod proxy;
-mod terminal;
+pub(super) mod terminal;
 
 use std::time::Duration;
 

@@ -3,15 +3,15 @@
 //! everything that may happen to a hub. Needs root.
 
 mod agent;
-mod bridge;
-mod device;
+pub(super) mod bridge;
+pub(super) mod device;
 mod events;
-mod hub;
+pub(super) mod hub;
 mod kill_chain;
 pub(super) mod large;
 mod matrix;
-mod namespace;
-mod underlay;
+pub(super) mod namespace;
+pub(super) mod underlay;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -37,8 +37,8 @@ use crate::failure::{Failure, ensure};
 use crate::stage::Stage;
 
 /// The only user who may reach a device's terminal: terminal-proxy's.
-const TERMINAL_UID: u32 = 999;
-const TERMINAL_PORT: u16 = 7681;
+pub(super) const TERMINAL_UID: u32 = 999;
+pub(super) const TERMINAL_PORT: u16 = 7681;
 
 /// The hub's port that devices may reach.
 const METRICS_PORT: u16 = 8086;
@@ -128,7 +128,7 @@ struct World {
 impl World {
     async fn build(stage: &Stage) -> Result<Self, Failure> {
         let network = network()?;
-        let underlay = Underlay::new().await?;
+        let underlay = Underlay::new("iotb-net").await?;
         let hub_namespace = underlay.attach("iotb-hub", 1).await?;
         let outsider = underlay.attach("iotb-out", 99).await?;
         let mut device_namespaces = Vec::new();
@@ -231,7 +231,7 @@ impl World {
         }
         let bridge = self
             .bridge
-            .insert(Bridge::start(&self.hub.socket(), self.network).await?);
+            .insert(Bridge::start(&self.hub.socket(), self.network, "sqlite::memory:").await?);
         for device in &self.devices {
             bridge.enroll(device).await?;
         }

@@ -23,7 +23,7 @@ const MARK: (&str, &str) = ("<<", ">>");
 /// How much is read before the proxy is told.
 const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
 
-pub(super) struct Terminal {
+pub(in crate::scenarios) struct Terminal {
     socket: WebSocketStream<TcpStream>,
     /// Output that was not asked for yet.
     unread: Vec<u8>,
@@ -39,12 +39,16 @@ struct Numbering {
 }
 
 impl Terminal {
-    pub(super) async fn open(address: SocketAddr, path: &str, token: &str) -> Result<Self, Failure> {
+    pub(in crate::scenarios) async fn open(address: SocketAddr, path: &str, token: &str) -> Result<Self, Failure> {
         Self::connect(address, path, token, "tty").await
     }
 
     /// Opens one with numbered output, and reads the greeting.
-    pub(super) async fn open_to_resume(address: SocketAddr, path: &str, token: &str) -> Result<Self, Failure> {
+    pub(in crate::scenarios) async fn open_to_resume(
+        address: SocketAddr,
+        path: &str,
+        token: &str,
+    ) -> Result<Self, Failure> {
         let mut terminal = Self::connect(address, path, token, "tty.resume.v1").await?;
         let greeting = timeout(PATIENCE, terminal.socket.next()).await?;
         let Some(Message::Text(text)) = greeting.transpose()? else {
@@ -63,7 +67,7 @@ impl Terminal {
     }
 
     /// Comes back over another connection to where the output stands; the old one is dropped before or after.
-    pub(super) async fn come_back(
+    pub(in crate::scenarios) async fn come_back(
         self,
         address: SocketAddr,
         path: &str,
@@ -103,17 +107,17 @@ impl Terminal {
     }
 
     /// Sends a message of ttyd's protocol.
-    pub(super) async fn say(&mut self, message: &'static [u8]) -> Result<(), Failure> {
+    pub(in crate::scenarios) async fn say(&mut self, message: &'static [u8]) -> Result<(), Failure> {
         Ok(self.socket.send(Message::Binary(Bytes::from_static(message))).await?)
     }
 
-    pub(super) async fn type_line(&mut self, line: &str) -> Result<(), Failure> {
+    pub(in crate::scenarios) async fn type_line(&mut self, line: &str) -> Result<(), Failure> {
         let message = Message::Binary(format!("0{line}\r").into());
         Ok(self.socket.send(message).await?)
     }
 
     /// Runs a command and returns what it printed, without the end of the line.
-    pub(super) async fn ask(&mut self, command: &str) -> Result<String, Failure> {
+    pub(in crate::scenarios) async fn ask(&mut self, command: &str) -> Result<String, Failure> {
         let (begin, end) = MARK;
         self.type_line(&format!("echo '{begin}'; {command}; echo '{end}'"))
             .await?;
@@ -123,7 +127,7 @@ impl Terminal {
     }
 
     /// Reads up to and including `end`; returns what stood before it.
-    pub(super) async fn until(&mut self, end: &str) -> Result<String, Failure> {
+    pub(in crate::scenarios) async fn until(&mut self, end: &str) -> Result<String, Failure> {
         loop {
             let found = self
                 .unread
@@ -140,7 +144,7 @@ impl Terminal {
     }
 
     /// Reads exactly this.
-    pub(super) async fn expect(&mut self, expected: &[u8]) -> Result<(), Failure> {
+    pub(in crate::scenarios) async fn expect(&mut self, expected: &[u8]) -> Result<(), Failure> {
         let mut at = 0;
         while at < expected.len() {
             let due = expected.get(at..).unwrap_or_default();
@@ -160,7 +164,7 @@ impl Terminal {
     }
 
     /// Reads to the end and returns the close code.
-    pub(super) async fn closed(&mut self) -> Result<u16, Failure> {
+    pub(in crate::scenarios) async fn closed(&mut self) -> Result<u16, Failure> {
         loop {
             let message = timeout(PATIENCE, self.socket.next()).await?;
             match message.ok_or_else(|| Failure::new("the connection ended without a Close"))?? {

@@ -23,8 +23,8 @@ const RECONCILE: Duration = Duration::from_mins(1);
 const OBSERVE: Duration = Duration::from_secs(1);
 
 /// The bridge's own keepers of the network, over a database of their own: what `iot-bridge-api serve` runs.
-pub(super) struct Bridge {
-    store: Store,
+pub(in crate::scenarios) struct Bridge {
+    pub(in crate::scenarios) store: Store,
     clock: Arc<dyn Clock>,
     addressing: Arc<Addressing>,
     reconciler: Arc<Reconciler>,
@@ -34,9 +34,13 @@ pub(super) struct Bridge {
 
 impl Bridge {
     /// Watches over the hub behind a socket; nobody belongs on it yet.
-    pub(super) async fn start(socket: &std::path::Path, network: VpnNetwork) -> Result<Self, Failure> {
+    pub(in crate::scenarios) async fn start(
+        socket: &std::path::Path,
+        network: VpnNetwork,
+        database: &str,
+    ) -> Result<Self, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = Store::open("sqlite::memory:", StoreOptions::new("wireguard"), Arc::clone(&clock)).await?;
+        let store = Store::open(database, StoreOptions::new("wireguard"), Arc::clone(&clock)).await?;
         store.ensure_pool(&network).await?;
         let current = CurrentNetwork::from(network);
         let database = Arc::new(store.clone());
@@ -67,7 +71,7 @@ impl Bridge {
     }
 
     /// Puts a device on record; the reconciler does the rest.
-    pub(super) async fn enroll(&self, device: &Device) -> Result<(), Failure> {
+    pub(in crate::scenarios) async fn enroll(&self, device: &Device) -> Result<(), Failure> {
         let name = device.namespace.name().to_owned();
         fakes::fleet::enroll_with_key(&self.store, &*self.clock, &name, device.as_peer().key).await;
         let id = name.parse()?;
@@ -80,17 +84,17 @@ impl Bridge {
     }
 
     /// Puts somebody on record who is not there.
-    pub(super) async fn enroll_key(&self, name: &str, key: WireguardKey) {
+    pub(in crate::scenarios) async fn enroll_key(&self, name: &str, key: WireguardKey) {
         fakes::fleet::enroll_with_key(&self.store, &*self.clock, name, key).await;
     }
 
     /// Brings the hub in line now.
-    pub(super) async fn sweep(&self) -> Result<Swept, Failure> {
+    pub(in crate::scenarios) async fn sweep(&self) -> Result<Swept, Failure> {
         Ok(self.reconciler.sweep().await?)
     }
 
     /// Adds a prefix, as an admin does.
-    pub(super) async fn add_prefix(&self, prefix: &str) -> Result<VpnNetwork, Failure> {
+    pub(in crate::scenarios) async fn add_prefix(&self, prefix: &str) -> Result<VpnNetwork, Failure> {
         let prefix = prefix.parse()?;
         self.addressing.add_prefix(prefix, &Actor::Console).await?;
         ensure(
@@ -101,7 +105,7 @@ impl Bridge {
     }
 
     /// Stops watching.
-    pub(super) async fn end(&mut self) {
+    pub(in crate::scenarios) async fn end(&mut self) {
         self.keepers.shutdown().await;
     }
 }

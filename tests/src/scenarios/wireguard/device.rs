@@ -16,9 +16,9 @@ use crate::failure::{Failure, ensure};
 use crate::stage::Stage;
 
 /// A device that routes the whole network into its tunnel, whatever its configuration says.
-pub(super) struct Device {
-    pub(super) namespace: Arc<Namespace>,
-    pub(super) address: VpnAddress,
+pub(in crate::scenarios) struct Device {
+    pub(in crate::scenarios) namespace: Arc<Namespace>,
+    pub(in crate::scenarios) address: VpnAddress,
     key: WireguardKey,
     _daemon: Child,
     _ttyd: Option<Child>,
@@ -26,7 +26,7 @@ pub(super) struct Device {
 
 impl Device {
     /// Connects a device and starts a genuine ttyd on its address.
-    pub(super) async fn join(
+    pub(in crate::scenarios) async fn join(
         stage: &Stage,
         namespace: &Arc<Namespace>,
         address: VpnAddress,
@@ -53,7 +53,7 @@ impl Device {
     }
 
     /// Brings a tunnel to the hub up.
-    pub(super) async fn connect(
+    pub(in crate::scenarios) async fn connect(
         namespace: &Arc<Namespace>,
         address: VpnAddress,
         hub: WireguardKey,
@@ -83,17 +83,17 @@ impl Device {
         })
     }
 
-    pub(super) fn as_peer(&self) -> PeerConfig {
+    pub(in crate::scenarios) fn as_peer(&self) -> PeerConfig {
         PeerConfig::new(self.key, self.address)
     }
 
     /// Returns when the device last shook hands with the hub, in Unix seconds.
-    pub(super) async fn last_handshake(&self) -> Result<String, Failure> {
+    pub(in crate::scenarios) async fn last_handshake(&self) -> Result<String, Failure> {
         run("wg", &["show", self.namespace.name(), "latest-handshakes"]).await
     }
 
     /// Asks ttyd for what only ttyd answers.
-    pub(super) async fn has_a_genuine_ttyd(&self, hub: &Namespace) -> Result<(), Failure> {
+    pub(in crate::scenarios) async fn has_a_genuine_ttyd(&self, hub: &Namespace) -> Result<(), Failure> {
         let to = SocketAddrV4::new(self.address.ip(), TERMINAL_PORT);
         let within = Duration::from_secs(3);
         let mut stream = hub.connect(TERMINAL_UID, to, within).await?;

@@ -15,23 +15,24 @@ use crate::real::bridge::built;
 use crate::stage::Stage;
 
 /// The hub's interface. A daemon's socket has its name, and all namespaces share the folder of sockets.
-pub(super) const INTERFACE: &str = "iotb-hub0";
+pub(in crate::scenarios) const INTERFACE: &str = "iotb-hub0";
 
 /// How long the hub process may take to come up, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The hub process, and what happens to it.
-pub(super) struct HubProcess {
+pub(in crate::scenarios) struct HubProcess {
     program: PathBuf,
     folder: PathBuf,
     log: PathBuf,
     network: VpnNetwork,
+    interface: &'static str,
     process: Option<Child>,
 }
 
 impl HubProcess {
-    pub(super) fn new(stage: &Stage, folder: &Path, network: VpnNetwork) -> Result<Self, Failure> {
+    pub(in crate::scenarios) fn new(stage: &Stage, folder: &Path, network: VpnNetwork) -> Result<Self, Failure> {
         let log = stage.log("hub")?;
         std::fs::write(&log, "")?;
         Ok(Self {
@@ -39,20 +40,26 @@ impl HubProcess {
             folder: folder.to_owned(),
             log,
             network,
+            interface: INTERFACE,
             process: None,
         })
     }
 
-    pub(super) fn client(&self) -> SocketHub {
+    /// Gives it an interface of its own, where another hub may run on this machine.
+    pub(in crate::scenarios) fn with_interface(self, interface: &'static str) -> Self {
+        Self { interface, ..self }
+    }
+
+    pub(in crate::scenarios) fn client(&self) -> SocketHub {
         SocketHub::new(self.socket(), self.network)
     }
 
-    pub(super) async fn key(&self) -> Result<WireguardKey, Failure> {
+    pub(in crate::scenarios) async fn key(&self) -> Result<WireguardKey, Failure> {
         Ok(self.client().identity().await?)
     }
 
     /// Starts it and waits until it answers.
-    pub(super) async fn start(&mut self, namespace: &Namespace) -> Result<(), Failure> {
+    pub(in crate::scenarios) async fn start(&mut self, namespace: &Namespace) -> Result<(), Failure> {
         let mut process = self.command(namespace)?.spawn()?;
         let client = self.client();
         let answers = async {
@@ -78,7 +85,7 @@ impl HubProcess {
     }
 
     /// Asks it to end, and waits until it has.
-    pub(super) async fn end(&mut self) -> Result<(), Failure> {
+    pub(in crate::scenarios) async fn end(&mut self) -> Result<(), Failure> {
         let Some(mut process) = self.process.take() else {
             return Ok(());
         };
@@ -88,21 +95,21 @@ impl HubProcess {
     }
 
     /// Stops it from doing anything.
-    pub(super) fn pause(&self) -> Result<(), Failure> {
+    pub(in crate::scenarios) fn pause(&self) -> Result<(), Failure> {
         self.process
             .as_ref()
             .map_or(Ok(()), |process| signal(process, Signal::STOP))
     }
 
     /// Lets it go on.
-    pub(super) fn resume(&self) -> Result<(), Failure> {
+    pub(in crate::scenarios) fn resume(&self) -> Result<(), Failure> {
         self.process
             .as_ref()
             .map_or(Ok(()), |process| signal(process, Signal::CONT))
     }
 
     /// Starts it where `nft` says no to everything; it has to end by itself.
-    pub(super) async fn fails_without_nft(&self, namespace: &Namespace) -> Result<(), Failure> {
+    pub(in crate::scenarios) async fn fails_without_nft(&self, namespace: &Namespace) -> Result<(), Failure> {
         let programs = self.folder.join("no-nft");
         std::fs::create_dir_all(&programs)?;
         std::os::unix::fs::symlink("/bin/false", programs.join("nft"))?;
@@ -115,7 +122,7 @@ impl HubProcess {
     }
 
     /// Kills it; nobody cleans up behind it.
-    pub(super) async fn kill(&mut self) -> Result<(), Failure> {
+    pub(in crate::scenarios) async fn kill(&mut self) -> Result<(), Failure> {
         let mut process = self
             .process
             .take()
@@ -124,14 +131,14 @@ impl HubProcess {
     }
 
     /// Kills the daemon that it looks after.
-    pub(super) async fn kill_daemon(&self) -> Result<(), Failure> {
-        let daemon = run("pgrep", &["-x", "-f", &format!("wireguard-go {INTERFACE}")]).await?;
+    pub(in crate::scenarios) async fn kill_daemon(&self) -> Result<(), Failure> {
+        let daemon = run("pgrep", &["-x", "-f", &format!("wireguard-go {}", self.interface)]).await?;
         let daemon = daemon.trim().parse().ok().and_then(Pid::from_raw);
         let daemon = daemon.ok_or_else(|| Failure::new("there is not exactly one daemon"))?;
         Ok(kill_process(daemon, Signal::KILL)?)
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(in crate::scenarios) fn socket(&self) -> PathBuf {
         self.folder.join("hub.sock")
     }
 
@@ -140,7 +147,7 @@ impl HubProcess {
         let mut command = namespace.command(&self.program);
         let settings = [
             ("WG_BACKEND", "userspace".to_owned()),
-            ("WG_INTERFACE", INTERFACE.to_owned()),
+            ("WG_INTERFACE", self.interface.to_owned()),
             ("WG_SUBNET", self.network.prefix().to_string()),
             (
                 "WG_SUBNET6",
@@ -153,13 +160,14 @@ impl HubProcess {
             ("TTYD_PORT", TERMINAL_PORT.to_string()),
             ("WG_OPEN_PORTS", METRICS_PORT.to_string()),
         ];
+        let settings = settings.into_iter().filter(|(_, value)| !value.is_empty());
         command.arg("hub").envs(settings);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Ok(command)
     }
 }
 
-pub(super) fn signal(process: &Child, signal: Signal) -> Result<(), Failure> {
+pub(in crate::scenarios) fn signal(process: &Child, signal: Signal) -> Result<(), Failure> {
     let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let id = id.ok_or_else(|| Failure::new("the hub process has ended"))?;
     Ok(kill_process(id, signal)?)

@@ -57,7 +57,7 @@ struct World {
 impl World {
     async fn build(stage: &Stage) -> Result<Self, Failure> {
         let network = super::network()?;
-        let underlay = Underlay::new().await?;
+        let underlay = Underlay::new("iotb-net").await?;
         let hub_namespace = underlay.attach("iotb-hub", 1).await?;
         let namespace = underlay.attach("iotb-dev1", 11).await?;
         let folder = tempfile::tempdir()?;
@@ -66,7 +66,7 @@ impl World {
         let address = network.device_addresses().next();
         let address = address.ok_or_else(|| Failure::new("the network has no address"))?;
         let device = Device::connect(&namespace, address, hub.key().await?).await?;
-        let bridge = Bridge::start(&hub.socket(), network).await?;
+        let bridge = Bridge::start(&hub.socket(), network, "sqlite::memory:").await?;
         bridge.enroll(&device).await?;
         Ok(Self {
             bridge,

@@ -14,13 +14,13 @@ use crate::failure::{Failure, ensure};
 
 /// A network namespace; it and the processes in it end when this is dropped.
 #[derive(Debug)]
-pub(super) struct Namespace {
+pub(in crate::scenarios) struct Namespace {
     name: String,
 }
 
 impl Namespace {
     /// Makes a namespace; what an earlier run left of it goes.
-    pub(super) async fn new(name: &str) -> Result<Self, Failure> {
+    pub(in crate::scenarios) async fn new(name: &str) -> Result<Self, Failure> {
         let namespace = Self { name: name.to_owned() };
         namespace.clear();
         run("ip", &["netns", "add", name]).await?;
@@ -28,12 +28,12 @@ impl Namespace {
         Ok(namespace)
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::scenarios) fn name(&self) -> &str {
         &self.name
     }
 
     /// Prepares a command that runs inside.
-    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(in crate::scenarios) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.name])
@@ -43,13 +43,13 @@ impl Namespace {
     }
 
     /// Runs a command inside, and returns what it wrote.
-    pub(super) async fn run(&self, program: &str, arguments: &[&str]) -> Result<String, Failure> {
+    pub(in crate::scenarios) async fn run(&self, program: &str, arguments: &[&str]) -> Result<String, Failure> {
         let inside = ["netns", "exec", &self.name, program];
         run("ip", &[inside.as_slice(), arguments].concat()).await
     }
 
     /// Opens ports, and accepts and closes every connection.
-    pub(super) async fn serve(
+    pub(in crate::scenarios) async fn serve(
         &self,
         ports: impl IntoIterator<Item = u16>,
         tasks: &mut JoinSet<()>,
@@ -65,8 +65,22 @@ impl Namespace {
         Ok(())
     }
 
+    /// Listens inside, on its loopback.
+    pub(in crate::scenarios) async fn listen(&self, port: u16) -> Result<tokio::net::TcpListener, Failure> {
+        let listener = self
+            .inside(0, move || TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
+            .await?;
+        listener.set_nonblocking(true)?;
+        Ok(tokio::net::TcpListener::from_std(listener)?)
+    }
+
     /// Opens a connection from inside, as a user.
-    pub(super) async fn connect(&self, uid: u32, to: SocketAddrV4, within: Duration) -> io::Result<TcpStream> {
+    pub(in crate::scenarios) async fn connect(
+        &self,
+        uid: u32,
+        to: SocketAddrV4,
+        within: Duration,
+    ) -> io::Result<TcpStream> {
         self.inside(uid, move || TcpStream::connect_timeout(&SocketAddr::V4(to), within))
             .await
     }
@@ -113,7 +127,7 @@ impl Drop for Namespace {
 }
 
 /// Runs a command, and returns what it wrote.
-pub(super) async fn run(program: &str, arguments: &[&str]) -> Result<String, Failure> {
+pub(in crate::scenarios) async fn run(program: &str, arguments: &[&str]) -> Result<String, Failure> {
     let output = Command::new(program)
         .args(arguments)
         .kill_on_drop(true)

@@ -5,25 +5,25 @@ use crate::failure::Failure;
 
 /// The first three bytes of every address below the tunnel (TEST-NET-1), and two of the addresses.
 const PREFIX: &str = "192.0.2";
-pub(super) const HUB: &str = "192.0.2.1";
-pub(super) const OUTSIDER: &str = "192.0.2.99";
+pub(in crate::scenarios) const HUB: &str = "192.0.2.1";
+pub(in crate::scenarios) const OUTSIDER: &str = "192.0.2.99";
 
 /// The network below the tunnel: everybody on one switch.
 #[derive(Debug)]
-pub(super) struct Underlay {
+pub(in crate::scenarios) struct Underlay {
     switch: Namespace,
 }
 
 impl Underlay {
-    pub(super) async fn new() -> Result<Self, Failure> {
-        let switch = Namespace::new("iotb-net").await?;
+    pub(in crate::scenarios) async fn new(name: &str) -> Result<Self, Failure> {
+        let switch = Namespace::new(name).await?;
         switch.run("ip", &["link", "add", "switch", "type", "bridge"]).await?;
         switch.run("ip", &["link", "set", "switch", "up"]).await?;
         Ok(Self { switch })
     }
 
     /// Makes a namespace with a cable to the switch.
-    pub(super) async fn attach(&self, name: &str, host: u8) -> Result<Arc<Namespace>, Failure> {
+    pub(in crate::scenarios) async fn attach(&self, name: &str, host: u8) -> Result<Arc<Namespace>, Failure> {
         let namespace = Namespace::new(name).await?;
         let switch = self.switch.name();
         let cable = [
