@@ -18,6 +18,9 @@ use crate::app::webhook_secret::WebhookSecrets;
 use crate::ports::{DevicePlatform, UpdateServer};
 use crate::services::NeighbourParts;
 
+/// A server that was just started takes long for what it does for the first time, such as making a realm.
+const PATIENCE_AT_FIRST: Duration = Duration::from_mins(1);
+
 /// How to reach the systems beside us, and who may send us messages.
 #[derive(Debug, Args)]
 pub struct NeighbourSettings {
@@ -125,17 +128,20 @@ impl NeighbourSettings {
     pub fn thingsboard_to_provision(&self) -> Result<(Client, ThingsBoardOptions, SecretString), ConfigError> {
         let options = self.thingsboard_options()?;
         let options = options.ok_or_else(|| ConfigError::new("`THINGSBOARD_URL` is missing."))?;
-        Ok((client()?, options, self.webhook_secret()?))
+        Ok((Self::client()?, options, self.webhook_secret()?))
     }
 
     /// Makes a client for whatever is prepared.
     pub fn client() -> Result<Client, ConfigError> {
-        client()
+        build(&HttpClientOptions {
+            total_timeout: PATIENCE_AT_FIRST,
+            ..HttpClientOptions::default()
+        })
     }
 
     /// Returns hawkBit, to prepare it.
     pub fn hawkbit_to_provision(&self) -> Result<Arc<Hawkbit>, ConfigError> {
-        let hawkbit = self.hawkbit_itself(&client()?)?;
+        let hawkbit = self.hawkbit_itself(&Self::client()?)?;
         hawkbit.ok_or_else(|| ConfigError::new("`HAWKBIT_URL` is missing."))
     }
 
@@ -212,8 +218,11 @@ impl NeighbourSettings {
 }
 
 fn client() -> Result<Client, ConfigError> {
-    http_client::build(&HttpClientOptions::default())
-        .map_err(|error| ConfigError::new(format!("No HTTP client can be made: {error}.")))
+    build(&HttpClientOptions::default())
+}
+
+fn build(options: &HttpClientOptions) -> Result<Client, ConfigError> {
+    http_client::build(options).map_err(|error| ConfigError::new(format!("No HTTP client can be made: {error}.")))
 }
 
 pub(super) fn address(name: &str, url: Option<&Url>) -> Result<Option<Url>, ConfigError> {
