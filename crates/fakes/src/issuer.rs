@@ -117,6 +117,11 @@ impl FakeIssuer {
         format!("{}/protocol/openid-connect/certs", self.url())
     }
 
+    /// Returns the address where it says who a person is now.
+    pub fn userinfo_url(&self) -> String {
+        format!("{}/protocol/openid-connect/userinfo", self.url())
+    }
+
     /// Returns the issuer itself: rotate its keys, disable its people.
     pub fn issuer(&self) -> &Issuer {
         &self.issuer

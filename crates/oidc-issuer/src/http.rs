@@ -6,6 +6,7 @@ mod logout;
 mod page;
 mod parameters;
 mod token;
+mod userinfo;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub(crate) fn router(issuer: &Arc<Issuer>) -> Router {
         .route("/.well-known/openid-configuration", get(discovery::document))
         .route("/protocol/openid-connect/certs", get(discovery::jwks))
         .route("/protocol/openid-connect/token", post(token::issue))
+        .route("/protocol/openid-connect/userinfo", get(userinfo::describe))
         .route(
             "/protocol/openid-connect/logout",
             get(logout::by_link).post(logout::by_form),

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -6,10 +6,10 @@ use axum::Router;
 use common::domain::Clock;
 use jsonwebtoken::jwk::JwkSet;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
-use crate::config::{ClientConfig, InvalidIssuerConfig, IssuerConfig};
+use crate::config::{ClientConfig, InvalidIssuerConfig, IssuerConfig, UserConfig};
 use crate::guesses::Guesses;
 use crate::ledger::{AuthorizationRequest, Grant, Ledger, Redemption, Session};
 use crate::passwords::Passwords;
@@ -31,6 +31,8 @@ struct State {
     ledger: Ledger,
     guesses: Guesses,
     disabled: HashSet<String>,
+    /// The people who are not what they were configured as any more.
+    changed: HashMap<String, UserConfig>,
 }
 
 /// Why a person is not let in.
@@ -81,6 +83,18 @@ impl Issuer {
         let mut state = self.state();
         state.disabled.insert(username.to_owned());
         state.ledger.end_all_of(username);
+    }
+
+    /// Gives a person other roles and groups. Access tokens that are out say what they said.
+    pub fn change_user(&self, username: &str, roles: Vec<String>, groups: Vec<String>) {
+        if let Some(user) = self.config.user(username) {
+            let user = UserConfig {
+                roles,
+                groups,
+                ..user.clone()
+            };
+            self.state().changed.insert(username.to_owned(), user);
+        }
     }
 
     /// Returns the claims of an access token that the person would get now through the client.
@@ -165,13 +179,34 @@ impl Issuer {
         self.client(text("azp")?)
     }
 
+    /// Says who the holder of a living access token is now; none when they are disabled.
+    pub(crate) fn person_of(&self, access_token: &str) -> Option<Value> {
+        let claims = self.keys.read_own(access_token)?;
+        let lives = claims.get("exp")?.as_i64()? > self.clock.now().unix_timestamp();
+        let user = self.user(claims.get("preferred_username")?.as_str()?)?;
+        let is_good = lives && claims.get("typ")? == "Bearer" && claims.get("sub")? == &user.subject;
+        (is_good && !self.state().disabled.contains(&user.username)).then(|| {
+            json!({
+                "sub": user.subject,
+                "preferred_username": user.username,
+                "realm_access": {"roles": user.roles},
+                "groups": user.groups,
+            })
+        })
+    }
+
+    fn user(&self, username: &str) -> Option<UserConfig> {
+        let changed = self.state().changed.get(username).cloned();
+        changed.or_else(|| self.config.user(username).cloned())
+    }
+
     fn answer(&self, session: &Session) -> Option<TokenAnswer> {
         let occasion = self.occasion(&session.grant.username, &session.grant.request.client_id)?;
         Some(occasion.answer(session, &self.keys))
     }
 
     fn occasion(&self, username: &str, client_id: &str) -> Option<Occasion<'_>> {
-        let (user, client) = (self.config.user(username)?, self.config.client(client_id)?);
+        let (user, client) = (self.user(username)?, self.config.client(client_id)?);
         Some(Occasion {
             config: &self.config,
             client,

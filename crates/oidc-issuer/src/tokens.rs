@@ -23,11 +23,11 @@ pub(crate) struct TokenAnswer {
 }
 
 /// Whom tokens are about and for, and when.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Occasion<'issuer> {
     pub(crate) config: &'issuer IssuerConfig,
     pub(crate) client: &'issuer ClientConfig,
-    pub(crate) user: &'issuer UserConfig,
+    pub(crate) user: UserConfig,
     pub(crate) now: Timestamp,
 }
 

@@ -83,6 +83,11 @@ impl Keycloak {
             .internal
             .join(&format!("realms/{}/protocol/openid-connect/certs", Self::REALM))?)
     }
+
+    /// Returns where services ask who a person is now.
+    pub(crate) fn userinfo_url(&self) -> Result<Url, Failure> {
+        Ok(self.jwks_url()?.join("userinfo")?)
+    }
 }
 
 /// Makes a client that waits for pages which are compiled when first asked for.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, RoleNames, TokenError, TokenRules, TokenVerifier};
+use common::chassis::token::{
+    JwksCache, JwksLocation, JwksSettings, RoleNames, TokenError, TokenRules, TokenVerifier, Userinfo, UserinfoError,
+    UserinfoLocation,
+};
 use common::domain::{GroupName, Operator, Role, SystemClock};
 use jsonwebtoken::decode_header;
 use oidc_issuer::client::{self, Login, LoginError, Tokens};
@@ -63,6 +66,12 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
         .step(
             "a disabled key is refused after a refresh",
             world.disabled_key_is_refused(&tokens),
+        )
+        .await?;
+    stage
+        .step(
+            "what was taken from a person is known at once, whatever their token says",
+            world.changes_are_known(),
         )
         .await?;
     stage
@@ -226,6 +235,34 @@ impl World {
             .verify(new.access_token.expose_secret())
             .await?;
         Ok(())
+    }
+
+    /// What terminal-proxy asks about the people behind sessions.
+    async fn changes_are_known(&self) -> Result<(), Failure> {
+        let location = UserinfoLocation::Url(self.keycloak.userinfo_url()?);
+        let userinfo = Userinfo::new(location, RoleNames::default(), self.http.clone());
+        let tokens = self.log_in(&self.operator, CLIENT).await?;
+        let ask = async || userinfo.ask(&tokens.access_token).await;
+        let expect = async |role, fleets: &[&str]| {
+            let person = ask().await?;
+            let seen: Vec<_> = person.groups.iter().map(GroupName::as_str).collect();
+            let fits = person.role == role && seen == fleets;
+            ensure(fits, format_args!("Keycloak says {person:?}"))
+        };
+        let (admin, id) = (&self.keycloak.admin, self.operator_id.as_str());
+
+        expect(Some(Role::Operator), &["default"]).await?;
+        admin.take_role(id, self.operator.role).await?;
+        expect(None, &["default"]).await?;
+        admin.give_role(id, self.operator.role).await?;
+        admin.take_groups(id).await?;
+        expect(Some(Role::Operator), &[]).await?;
+        let logout = format!("{}/protocol/openid-connect/logout", self.issuer);
+        let refresh_token = tokens.refresh_token.expose_secret();
+        let form = [("client_id", CLIENT), ("refresh_token", refresh_token)];
+        self.http.post(logout).form(&form).send().await?.error_for_status()?;
+        let gone = matches!(ask().await, Err(UserinfoError::Refused(_)));
+        ensure(gone, "Keycloak still knows who has logged out")
     }
 
     async fn disabled_person_is_out(&self) -> Result<(), Failure> {

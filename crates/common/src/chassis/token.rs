@@ -14,6 +14,7 @@ mod claims;
 mod header;
 mod jwks_cache;
 mod keys;
+mod userinfo;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use self::claims::Claims;
 use self::header::Header;
 pub use self::jwks_cache::{JwksCache, JwksLocation, JwksSettings};
 pub use self::keys::{Algorithm, FixedKeys, InvalidKeySet, KeySet, KeySource, KeysUnavailable, VerificationKey};
+pub use self::userinfo::{PersonNow, Userinfo, UserinfoError, UserinfoLocation};
 use crate::domain::{Clock, Operator};
 
 /// What a token has to say to be believed.

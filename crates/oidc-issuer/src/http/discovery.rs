@@ -18,6 +18,7 @@ pub(super) async fn document(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
         "issuer": base,
         "authorization_endpoint": endpoint("auth"),
         "token_endpoint": endpoint("token"),
+        "userinfo_endpoint": endpoint("userinfo"),
         "jwks_uri": endpoint("certs"),
         "end_session_endpoint": endpoint("logout"),
         "response_types_supported": ["code"],

@@ -77,6 +77,30 @@ impl Admin {
         self.send(Method::PUT, &path, Some(&user)).await.map(drop)
     }
 
+    /// Takes a realm role away.
+    pub(crate) async fn take_role(&self, id: &str, role: &str) -> Result<(), Failure> {
+        let role = self.get(&format!("roles/{role}")).await?;
+        let path = format!("users/{id}/role-mappings/realm");
+        self.send(Method::DELETE, &path, Some(&json!([role]))).await.map(drop)
+    }
+
+    /// Gives a realm role.
+    pub(crate) async fn give_role(&self, id: &str, role: &str) -> Result<(), Failure> {
+        let role = self.get(&format!("roles/{role}")).await?;
+        let path = format!("users/{id}/role-mappings/realm");
+        self.send(Method::POST, &path, Some(&json!([role]))).await.map(drop)
+    }
+
+    /// Takes a person out of all their groups.
+    pub(crate) async fn take_groups(&self, id: &str) -> Result<(), Failure> {
+        let groups = self.get(&format!("users/{id}/groups")).await?;
+        for group in groups.as_array().into_iter().flatten() {
+            let path = format!("users/{id}/groups/{}", text(&group["id"])?);
+            self.send(Method::DELETE, &path, None).await?;
+        }
+        Ok(())
+    }
+
     /// Creates a client.
     pub(crate) async fn create_client(&self, client: &Value) -> Result<(), Failure> {
         self.create("clients", client).await.map(drop)

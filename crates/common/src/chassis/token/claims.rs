@@ -37,9 +37,9 @@ enum Audience {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct RealmAccess {
+pub(super) struct RealmAccess {
     #[serde(default)]
-    roles: Vec<String>,
+    pub(super) roles: Vec<String>,
 }
 
 /// Longest `sub` and `preferred_username`, in bytes (OpenID Connect Core §2 for `sub`).
@@ -132,7 +132,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_NAME_LENGTH && !text.contains(char::is_control)
 }
 
-fn strongest_role(granted: &[String], names: &RoleNames) -> Option<Role> {
+pub(super) fn strongest_role(granted: &[String], names: &RoleNames) -> Option<Role> {
     let has = |name: &String| granted.contains(name);
     if has(&names.admin) {
         Some(Role::Admin)
@@ -146,7 +146,7 @@ fn strongest_role(granted: &[String], names: &RoleNames) -> Option<Role> {
 }
 
 /// Reads `/fleets/<name>` entries; groups of other paths, deeper ones included, are not about devices.
-fn fleets(groups: &[String]) -> BTreeSet<GroupName> {
+pub(super) fn fleets(groups: &[String]) -> BTreeSet<GroupName> {
     let name = |path: &String| GroupName::parse(path.strip_prefix("/fleets/")?).ok();
     groups.iter().filter_map(name).collect()
 }
