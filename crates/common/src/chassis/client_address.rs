@@ -56,7 +56,8 @@ impl TrustedProxies {
         ClientAddress(client)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether this is one of them.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }

@@ -36,6 +36,7 @@ use self::connection::Connection;
 use self::head_guard::HeadGuard;
 use self::places::{Place, Places};
 pub use self::tls::{Tls, TlsError, TlsFiles};
+use super::client_address::TrustedProxies;
 use super::metrics::HttpMetrics;
 use super::shutdown::Shutdown;
 
@@ -63,8 +64,10 @@ pub struct Options {
     pub max_connections: usize,
     /// Most sockets of one client address before TLS, an IPv6 /64 being one; more are closed at once.
     pub max_connections_per_address: usize,
-    /// The same for loopback addresses: a reverse proxy on this machine speaks for all its clients.
-    pub max_loopback_connections: usize,
+    /// The same for loopback addresses and trusted proxies: a reverse proxy speaks for all its clients.
+    pub max_proxy_connections: usize,
+    /// The proxies that are trusted.
+    pub trusted_proxies: TrustedProxies,
     /// From connecting, or from the first byte of a later head, to the end of the head.
     pub head_timeout: Duration,
     /// How long a connection may wait for its next request.
@@ -84,7 +87,8 @@ impl Options {
             tls: None,
             max_connections: MAX_CONNECTIONS,
             max_connections_per_address: 256,
-            max_loopback_connections: MAX_CONNECTIONS,
+            max_proxy_connections: MAX_CONNECTIONS,
+            trusted_proxies: TrustedProxies::default(),
             head_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_mins(1),
             write_stall_timeout: Duration::from_mins(1),

@@ -128,7 +128,7 @@ async fn above_the_limit_connections_wait_for_their_turn_and_sessions_count() {
 #[tokio::test]
 async fn above_the_limit_of_an_address_connections_are_closed_until_one_ends() {
     let demo = Demo::start_with(Setup {
-        max_loopback_connections: Some(1),
+        max_proxy_connections: Some(1),
         ..Setup::default()
     })
     .await;

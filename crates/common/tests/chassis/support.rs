@@ -49,7 +49,7 @@ pub(crate) struct Setup {
     pub(crate) answer_within: Option<Duration>,
     pub(crate) write_stall_timeout: Option<Duration>,
     pub(crate) max_connections: Option<usize>,
-    pub(crate) max_loopback_connections: Option<usize>,
+    pub(crate) max_proxy_connections: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,9 +79,7 @@ impl Demo {
         options.head_timeout = setup.head_timeout.unwrap_or(options.head_timeout);
         options.write_stall_timeout = setup.write_stall_timeout.unwrap_or(options.write_stall_timeout);
         options.max_connections = setup.max_connections.unwrap_or(options.max_connections);
-        options.max_loopback_connections = setup
-            .max_loopback_connections
-            .unwrap_or(options.max_loopback_connections);
+        options.max_proxy_connections = setup.max_proxy_connections.unwrap_or(options.max_proxy_connections);
         let mut limits = Limits::default();
         limits.answer_within = setup.answer_within.unwrap_or(limits.answer_within);
         let demo = Self {

@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Options;
+use crate::chassis::client_address::TrustedProxies;
 
 /// All places of a listener.
 #[derive(Debug)]
@@ -23,7 +24,8 @@ impl Places {
             free: Arc::new(Semaphore::new(options.max_connections)),
             clients: Arc::new(Clients {
                 limit: options.max_connections_per_address,
-                loopback_limit: options.max_loopback_connections,
+                proxy_limit: options.max_proxy_connections,
+                proxies: options.trusted_proxies.clone(),
                 taken: Mutex::default(),
             }),
             open: options.open_connections.clone(),
@@ -66,15 +68,16 @@ impl Drop for Place {
 #[derive(Debug)]
 struct Clients {
     limit: usize,
-    loopback_limit: usize,
+    proxy_limit: usize,
+    proxies: TrustedProxies,
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Clients {
     fn enter(self: &Arc<Self>, address: IpAddr) -> Option<ClientPlace> {
         let address = address.to_canonical();
-        let is_loopback = address.is_loopback();
-        let limit = if is_loopback { self.loopback_limit } else { self.limit };
+        let is_proxy = address.is_loopback() || self.proxies.trusts(address);
+        let limit = if is_proxy { self.proxy_limit } else { self.limit };
         let client = network(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.get(&client).copied().unwrap_or_default();
@@ -149,8 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn loopback_has_a_limit_of_its_own() {
+    fn loopback_and_trusted_proxies_have_a_limit_of_their_own() {
         let clients = two_for_each();
+        let _proxy = ["198.51.100.1"; 3].map(|address| enter(&clients, address).unwrap());
+        assert!(enter(&clients, "198.51.100.1").is_none());
         let _three = ["127.0.0.1", "127.0.0.1", "::ffff:127.0.0.1"].map(|address| enter(&clients, address).unwrap());
 
         assert!(enter(&clients, "127.0.0.1").is_none());
@@ -169,7 +174,8 @@ mod tests {
     fn two_for_each() -> Arc<Clients> {
         Arc::new(Clients {
             limit: 2,
-            loopback_limit: 3,
+            proxy_limit: 3,
+            proxies: "198.51.100.0/24".parse().unwrap(),
             taken: Mutex::default(),
         })
     }
