@@ -21,6 +21,10 @@ GRANT UPDATE (closed_at, reason, output_bytes, input_bytes, end_requested_at, re
 -- One-time tickets.
 GRANT SELECT, INSERT, DELETE ON ticket TO terminal_proxy;
 
+-- Its own processes, and the requests that they hand to each other.
+GRANT SELECT, INSERT, UPDATE, DELETE ON proxy_process TO terminal_proxy;
+GRANT SELECT, INSERT, DELETE ON forward_pass TO terminal_proxy;
+
 -- The audit chain: records are added, never changed.
 GRANT SELECT, INSERT ON audit TO terminal_proxy;
 GRANT SELECT, INSERT, UPDATE ON audit_head TO terminal_proxy;

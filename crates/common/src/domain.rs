@@ -15,6 +15,7 @@ mod events;
 mod jobs;
 mod metrics;
 mod network_plan;
+mod processes;
 mod registry;
 mod sessions;
 mod updates;
@@ -35,6 +36,7 @@ pub use jobs::{Job, JobAction, JobQueue, JobState, System};
 pub use metrics::{MetricsKeys, SealedMetricsKey};
 pub use network_plan::{AddPrefixError, NetworkPlan, PoolFill};
 pub use operator::{Operator, Role};
+pub use processes::{ForwardPass, ProxyProcesses};
 pub use registry::{DeviceChanges, DeviceRegistry, RegistryError, RetireError, Retired, StoreError};
 pub use sessions::{
     NewSession, SessionEnding, SessionId, SessionLedger, SessionRecord, SessionStanding, TerminalPurpose, Ticket,

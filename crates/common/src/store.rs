@@ -23,6 +23,7 @@ mod life;
 mod live;
 mod metrics;
 mod network_plan;
+mod processes;
 mod registry;
 mod renewal;
 mod sessions;

@@ -10,7 +10,9 @@ use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::metrics::HttpMetrics;
 use common::chassis::server::{self, Options};
 use common::chassis::shutdown::Shutdown;
-use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, RoleNames, TokenRules, TokenVerifier};
+use common::chassis::token::{
+    JwksCache, JwksLocation, JwksSettings, RoleNames, TokenRules, TokenVerifier, Userinfo, UserinfoLocation,
+};
 use common::domain::{Clock, CurrentNetwork, SystemClock, VpnNetwork};
 use common::store::{Store, StoreOptions};
 use http::HeaderName;
@@ -118,6 +120,8 @@ impl Platform {
         let terminal = TerminalProxy::new(terminal_proxy::Parts {
             storage: store.clone().into(),
             verifier: verifier(&issuer, PROXY, &keys, &clock)?,
+            peers: None,
+            people: Some(Arc::new(people(&issuer, &http))),
             dialer: Arc::new(EmbeddedNetwork(hub)),
             recordings: Some(Arc::new(RecordingFolder::open(&data.recordings())?)),
             clock,
@@ -248,6 +252,13 @@ fn signing_keys(issuer: &Url, http: &reqwest::Client, clock: Arc<dyn Clock>, shu
     keys
 }
 
+fn people(issuer: &Url, http: &reqwest::Client) -> Userinfo {
+    let location = UserinfoLocation::Discovery {
+        issuer: issuer.as_str().to_owned(),
+    };
+    Userinfo::new(location, RoleNames::default(), http.clone())
+}
+
 fn verifier(
     issuer: &Url,
     audience: &str,
@@ -298,6 +309,7 @@ fn proxy_settings(
             user_header: Some(OPERATOR_HEADER),
             connect_timeout: limits.connect_timeout(),
         },
+        access_check_every: limits.access_check(),
         limits,
         recording: RecordingRules {
             policy: RecordingPolicy::On,

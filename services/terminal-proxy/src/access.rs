@@ -1,5 +1,8 @@
 //! Who may open which device: the one function that every door to a shell asks.
 
+mod refusals;
+mod seal;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +19,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tracing::warn;
 use uuid::Uuid;
 
+use self::refusals::{Kind, Refusals};
+use self::seal::{seal, unseal};
 use crate::ports::Storage;
+use crate::session::Badge;
 
 /// Random bytes of a ticket, behind the id of the session that it opens.
 const TICKET_BYTES: usize = 32;
@@ -44,10 +50,18 @@ pub(crate) struct Visit<'request> {
     pub(crate) client: &'request str,
 }
 
+/// A person and the token that says so.
+#[derive(Debug, Clone)]
+pub(crate) struct Visitor {
+    pub(crate) operator: Operator,
+    pub(crate) badge: Badge,
+}
+
 /// A person and a device that they may open now.
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) operator: Operator,
+    pub(crate) badge: Badge,
     pub(crate) device: Device,
     /// The name of the session that this may become.
     pub(crate) session_id: SessionId,
@@ -89,6 +103,7 @@ pub(crate) struct Access {
     audit: Arc<dyn AuditTrail>,
     clock: Arc<dyn Clock>,
     ticket_lifetime: Duration,
+    refusals: Refusals,
 }
 
 impl Access {
@@ -105,6 +120,7 @@ impl Access {
             audit: Arc::clone(&storage.audit),
             clock,
             ticket_lifetime,
+            refusals: Refusals::default(),
         }
     }
 
@@ -113,17 +129,25 @@ impl Access {
         self.verifier.verify(token.expose_secret()).await
     }
 
+    /// Says who holds a token, and keeps the token.
+    pub(crate) async fn admit(&self, token: &SecretString) -> Result<Visitor, TokenError> {
+        Ok(Visitor {
+            operator: self.identify(token).await?,
+            badge: Arc::new(token.clone()),
+        })
+    }
+
     /// Decides whether the holder of a credential may do now what they come for. A ticket names the session.
     pub(crate) async fn authorise(&self, credential: &Credential, visit: &Visit<'_>) -> Result<Grant, AccessError> {
         match credential {
             Credential::Token(token) => {
-                let operator = self.identify(token).await?;
-                self.grant(operator, visit, SessionId::generate()).await
+                let visitor = self.admit(token).await?;
+                self.grant(visitor, visit, SessionId::generate()).await
             }
             Credential::Ticket(secret) => {
-                let operator = self.redeem(secret, visit).await?;
+                let visitor = self.redeem(secret, visit).await?;
                 let session_id = session_of(secret).ok_or(AccessError::InvalidTicket)?;
-                self.grant(operator, visit, session_id).await
+                self.grant(visitor, visit, session_id).await
             }
         }
     }
@@ -131,11 +155,11 @@ impl Access {
     /// Decides whether a session may go on with a fresh token of its person.
     pub(crate) async fn authorise_again(
         &self,
-        operator: Operator,
+        visitor: Visitor,
         visit: &Visit<'_>,
         session_id: SessionId,
     ) -> Result<Grant, AccessError> {
-        self.grant(operator, visit, session_id).await
+        self.grant(visitor, visit, session_id).await
     }
 
     /// How long the token behind a person is good from now on.
@@ -146,15 +170,16 @@ impl Access {
     /// Issues a ticket to a person who may do now what they come for; redeeming it asks again.
     pub(crate) async fn issue_ticket(
         &self,
-        operator: Operator,
+        visitor: Visitor,
         visit: &Visit<'_>,
         session_id: SessionId,
     ) -> Result<IssuedTicket, AccessError> {
         let Grant {
             operator,
+            badge,
             device,
             session_id,
-        } = self.grant(operator, visit, session_id).await?;
+        } = self.grant(visitor, visit, session_id).await?;
         let session_lifetime = self.time_left(&operator);
         let secret = fresh_ticket(session_id);
         let expires_at = self.clock.now() + self.ticket_lifetime;
@@ -164,6 +189,7 @@ impl Access {
             device_id: device.id,
             origin: visit.origin.map(str::to_owned),
             expires_at,
+            sealed_token: Some(seal(&badge, &secret)),
         };
         self.tickets.issue_ticket(&digest(&secret), &ticket).await?;
         Ok(IssuedTicket {
@@ -175,7 +201,7 @@ impl Access {
     }
 
     /// A ticket is spent by the first try, whatever comes of it.
-    async fn redeem(&self, secret: &SecretString, visit: &Visit<'_>) -> Result<Operator, AccessError> {
+    async fn redeem(&self, secret: &SecretString, visit: &Visit<'_>) -> Result<Visitor, AccessError> {
         let ticket = self
             .tickets
             .redeem_ticket(&digest(secret))
@@ -185,19 +211,24 @@ impl Access {
         let is_for_this = ticket.device_id == *visit.device_id
             && ticket.origin.as_deref() == visit.origin
             && ticket.purpose == visit.purpose;
-        if is_for_this && now < ticket.expires_at && now < ticket.operator.expires_at {
-            Ok(ticket.operator)
-        } else {
-            Err(AccessError::InvalidTicket)
+        let token = ticket.sealed_token.and_then(|sealed| unseal(&sealed, secret));
+        match token {
+            Some(token) if is_for_this && now < ticket.expires_at && now < ticket.operator.expires_at => Ok(Visitor {
+                operator: ticket.operator,
+                badge: Arc::new(token),
+            }),
+            Some(_) | None => Err(AccessError::InvalidTicket),
         }
     }
 
     /// The one question, whatever the door. A no to somebody who is known is put on record.
-    async fn grant(&self, operator: Operator, visit: &Visit<'_>, session_id: SessionId) -> Result<Grant, AccessError> {
+    async fn grant(&self, visitor: Visitor, visit: &Visit<'_>, session_id: SessionId) -> Result<Grant, AccessError> {
+        let Visitor { operator, badge } = visitor;
         let decided = self.decide(&operator, visit).await;
         match decided {
             Ok(device) => Ok(Grant {
                 operator,
+                badge,
                 device,
                 session_id,
             }),
@@ -208,9 +239,17 @@ impl Access {
         }
     }
 
+    /// Watching and typing along is shown to admins and operators; whose session it is decides the rest.
+    pub(crate) fn least_role(purpose: TerminalPurpose) -> Role {
+        match purpose {
+            TerminalPurpose::Open | TerminalPurpose::Join => Role::Operator,
+            TerminalPurpose::Watch => Role::Admin,
+        }
+    }
+
     /// The part of the question that needs no device.
     pub(crate) fn check_role(operator: &Operator, purpose: TerminalPurpose) -> Result<(), AccessError> {
-        if operator.role < least_role(purpose) {
+        if operator.role < Self::least_role(purpose) {
             Err(AccessError::NoRole)
         } else {
             Ok(())
@@ -253,31 +292,44 @@ impl Access {
         if is_allowed { Ok(()) } else { Err(AccessError::NotFound) }
     }
 
+    /// Puts on record that somebody who may open the device gets no terminal now; of each kind once a minute.
+    pub(crate) async fn record_no_terminal(&self, operator: &Operator, visit: &Visit<'_>, reason: &'static str) {
+        let kind = Kind {
+            subject: operator.subject.clone(),
+            device_id: visit.device_id.clone(),
+            reason,
+        };
+        let Some(more) = self.refusals.due(kind) else { return };
+        self.record_no(
+            operator,
+            visit,
+            serde_json::json!({ "reason": reason, "more_of_the_kind_before": more }),
+        )
+        .await;
+    }
+
     async fn record_refusal(&self, operator: &Operator, visit: &Visit<'_>, error: &AccessError) {
         let reason = match error {
             AccessError::NoRole => "no_role",
             AccessError::NotFound => "no_such_device_for_this_person",
             AccessError::Token(_) | AccessError::InvalidTicket | AccessError::Store(_) => return,
         };
+        self.record_no(operator, visit, serde_json::json!({ "reason": reason }))
+            .await;
+    }
+
+    async fn record_no(&self, operator: &Operator, visit: &Visit<'_>, mut detail: serde_json::Value) {
+        detail["purpose"] = visit.purpose.as_str().into();
+        detail["client_address"] = visit.client.into();
         let event = AuditEvent {
             actor: Actor::from(operator),
             action: "terminal.refused",
             device_id: Some(visit.device_id.clone()),
-            detail: serde_json::json!({
-                "reason": reason, "purpose": visit.purpose.as_str(), "client_address": visit.client,
-            }),
+            detail,
         };
         if let Err(failure) = self.audit.record(&event).await {
             warn!(error = error_chain(&failure), "A refusal is not on record");
         }
-    }
-}
-
-/// Watching and typing along is shown to admins and operators; whose session it is decides the rest.
-fn least_role(purpose: TerminalPurpose) -> Role {
-    match purpose {
-        TerminalPurpose::Open | TerminalPurpose::Join => Role::Operator,
-        TerminalPurpose::Watch => Role::Admin,
     }
 }
 

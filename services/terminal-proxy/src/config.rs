@@ -1,6 +1,7 @@
 //! The settings of the service; `--help` is their manual. The only file that reads the environment.
 
 mod limits;
+mod peers;
 mod recording;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,13 +10,14 @@ use clap::{Args, Parser, Subcommand};
 use common::chassis::config::{
     ConfigError, DatabaseSettings, LogSettings, ProxySettings, TlsSettings, is_loopback, safe_issuer,
 };
-use common::chassis::token::{JwksLocation, JwksSettings, RoleNames, TokenRules};
+use common::chassis::token::{JwksLocation, JwksSettings, RoleNames, TokenRules, UserinfoLocation};
 use common::domain::VpnNetwork;
 use http::HeaderName;
 use ipnet::Ipv4Net;
 use url::Url;
 
 pub use self::limits::Limits;
+pub use self::peers::PeerSettings;
 pub use self::recording::RecordingSettings;
 use crate::origin::{WebOrigin, WebOrigins, entries};
 use crate::{Settings, TtydSettings};
@@ -33,9 +35,13 @@ pub struct Config {
     /// Where devices and sessions are recorded.
     #[command(flatten)]
     pub database: DatabaseSettings,
-    /// The name of this process in session and audit records; unlike any other process's.
-    #[arg(long, env = "INSTANCE", default_value = "terminal-proxy", global = true)]
-    pub instance: String,
+    /// The name of this process in session and audit records, unlike any other process's and the same after a restart;
+    /// the machine's name and the port unless set, where the database is not a file.
+    #[arg(long, env = "INSTANCE", global = true)]
+    pub instance: Option<String>,
+    /// The other processes of this service.
+    #[command(flatten)]
+    pub peers: PeerSettings,
     /// Where browsers find the service, for example `https://fleet.example.com`.
     #[arg(long, env = "PUBLIC_URL", default_value = "http://127.0.0.1:8888", global = true)]
     pub public_url: Url,
@@ -82,7 +88,8 @@ pub enum Command {
     CheckConfig,
     /// Bring the database's tables up to date and end.
     Migrate,
-    /// Check the records in the database, print what is broken, and end with 1 if anything is.
+    /// Check the records in the database and the recordings in their folder, print what is broken, and end with 1 if
+    /// anything is.
     Fsck,
 }
 
@@ -95,6 +102,10 @@ pub(crate) struct LoginSettings {
     /// Where to fetch the issuer's keys, when it is not what its discovery document says.
     #[arg(long, env = "OIDC_JWKS_URL", global = true)]
     oidc_jwks_url: Option<Url>,
+    /// Where the issuer says who a person is now, when it is neither what its discovery document says nor beside the
+    /// keys of `OIDC_JWKS_URL` (Keycloak's `…/protocol/openid-connect/userinfo`).
+    #[arg(long, env = "OIDC_USERINFO_URL", global = true)]
+    oidc_userinfo_url: Option<Url>,
     /// The name of this service in `aud`.
     #[arg(long, env = "OIDC_AUDIENCE", default_value = "terminal-proxy", global = true)]
     oidc_audience: String,
@@ -144,12 +155,13 @@ impl Config {
             ));
         }
         self.limits.check()?;
+        self.peers.check()?;
         let own = WebOrigin::of(&self.public_url).ok_or_else(|| {
             ConfigError::new("`PUBLIC_URL` is an `http://` or `https://` address without user and password.")
         })?;
         let allowed_hosts = self.allowed_hosts(&own);
         Ok(Settings {
-            instance: self.instance.clone(),
+            instance: self.instance()?,
             issuer: self.login.issuer()?.to_owned(),
             client_id: self.login.oidc_client_id.clone(),
             allowed_origins: std::iter::once(own)
@@ -160,11 +172,25 @@ impl Config {
             allow_query_token: self.allow_query_token,
             network: self.network.network()?,
             ttyd: self.network.ttyd(&self.limits)?,
+            access_check_every: self.limits.access_check(),
             limits: self.limits.clone(),
             recording: self.recording.rules()?,
             recording_retention: self.recording.retention(),
             trusted_proxies: self.proxy.trusted_proxies.clone(),
         })
+    }
+
+    /// Returns the name of this process.
+    pub fn instance(&self) -> Result<String, ConfigError> {
+        if let Some(name) = &self.instance {
+            return Ok(name.clone());
+        }
+        if self.database.is_file()? {
+            return Ok("terminal-proxy".to_owned());
+        }
+        let machine = rustix::system::uname();
+        let machine = machine.nodename().to_string_lossy();
+        Ok(format!("terminal-proxy-{machine}-{}", self.bind.port()))
     }
 
     fn allowed_hosts(&self, own: &WebOrigin) -> Option<Vec<String>> {
@@ -182,11 +208,7 @@ impl Config {
             issuer: self.login.issuer()?.to_owned(),
             audience: self.login.oidc_audience.clone(),
             authorized_parties: vec![self.login.oidc_client_id.clone()],
-            roles: RoleNames {
-                admin: self.login.role_admin.clone(),
-                operator: self.login.role_operator.clone(),
-                viewer: self.login.role_viewer.clone(),
-            },
+            roles: self.login.roles(),
             max_lifetime: self.limits.max_token_lifetime(),
             leeway: TokenRules::MAX_LEEWAY,
         })
@@ -207,7 +229,40 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Returns where the issuer says who a person is now, and what roles are called there; none when nobody is asked.
+    pub fn userinfo(&self) -> Result<Option<(UserinfoLocation, RoleNames)>, ConfigError> {
+        if self.limits.access_check_seconds == 0 {
+            return Ok(None);
+        }
+        let login = &self.login;
+        let beside_keys = login.oidc_jwks_url.as_ref().and_then(beside_keys);
+        let location = match login.oidc_userinfo_url.clone().or(beside_keys) {
+            Some(url) => UserinfoLocation::Url(url),
+            None => UserinfoLocation::Discovery {
+                issuer: login.issuer()?.to_owned(),
+            },
+        };
+        Ok(Some((location, login.roles())))
+    }
+}
+
+/// Keycloak's keys and its word about people are neighbours.
+fn beside_keys(jwks: &Url) -> Option<Url> {
+    jwks.path()
+        .ends_with("/protocol/openid-connect/certs")
+        .then(|| jwks.join("userinfo").ok())?
+}
+
 impl LoginSettings {
+    fn roles(&self) -> RoleNames {
+        RoleNames {
+            admin: self.role_admin.clone(),
+            operator: self.role_operator.clone(),
+            viewer: self.role_viewer.clone(),
+        }
+    }
+
     fn issuer(&self) -> Result<&str, ConfigError> {
         let issuer = self.oidc_issuer.as_deref().unwrap_or_default();
         safe_issuer(issuer)
@@ -276,10 +331,29 @@ mod tests {
             (&[ISSUER, "--ttyd-user-header=a b"], "TTYD_USER_HEADER"),
             (&[ISSUER, "--max-message-bytes=0"], "MAX_MESSAGE_BYTES"),
             (&[ISSUER, "--session-idle-seconds=0"], "SESSION_IDLE_SECONDS"),
+            (&[ISSUER, "--peer-url=http://proxy-2:8888"], "PEER_URL"),
+            (&[ISSUER, "--peer-url=https://proxy-2/path"], "PEER_URL"),
         ] {
             let sentence = settings(arguments).unwrap_err().to_string();
             assert!(sentence.contains(named), "{arguments:?}: {sentence}");
         }
+    }
+
+    #[test]
+    fn two_processes_of_one_database_have_names_of_their_own() {
+        let name = |arguments: &[&str]| {
+            let config = Config::try_parse_from(["terminal-proxy"].iter().chain(arguments)).unwrap();
+            config.instance().unwrap()
+        };
+        let shared = "--database-url=postgres://proxy@db/bridge";
+
+        assert_ne!(
+            name(&[shared, "--bind=127.0.0.1:8888"]),
+            name(&[shared, "--bind=127.0.0.1:8889"])
+        );
+        assert_eq!(name(&[shared]), name(&[shared]));
+        assert_eq!(name(&[shared, "--instance=proxy-2"]), "proxy-2");
+        assert_eq!(name(&["--database-url=sqlite:///tmp/a.db"]), "terminal-proxy");
     }
 
     #[test]

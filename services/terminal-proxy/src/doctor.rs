@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use common::chassis::token::{Userinfo, UserinfoError};
 use common::domain::{
     CertificateState, Clock, DeviceDirectory, DeviceId, DeviceState, DeviceView, Operator, Role, SessionId, StoreError,
     rfc3339,
 };
 use serde::Serialize;
 
-use crate::access::Grant;
+use crate::access::{Grant, Visitor};
 use crate::addresses::Addresses;
 use crate::ports::Storage;
 use crate::session::Sessions;
@@ -20,7 +21,7 @@ const FRESH_HANDSHAKE_SECONDS: i64 = 180;
 /// What one link of the chain is worth.
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {
-    /// The link: `policy`, `device`, `certificate`, `handshake`, `tcp` or `ttyd`.
+    /// The link: `token`, `policy`, `device`, `certificate`, `mqtt`, `handshake`, `tcp` or `ttyd`.
     check: &'static str,
     /// Whether it holds; none when it could not be looked at.
     ok: Option<bool>,
@@ -49,6 +50,8 @@ impl Verdict {
 /// The use case.
 pub(crate) struct Doctor {
     directory: Arc<dyn DeviceDirectory>,
+    /// None where nobody can be asked who a person is now.
+    people: Option<Arc<Userinfo>>,
     clock: Arc<dyn Clock>,
     addresses: Addresses,
     sessions: Arc<Sessions>,
@@ -58,13 +61,14 @@ pub(crate) struct Doctor {
 impl Doctor {
     pub(crate) fn new(
         storage: &Storage,
-        clock: Arc<dyn Clock>,
+        (people, clock): (Option<Arc<Userinfo>>, Arc<dyn Clock>),
         addresses: Addresses,
         sessions: Arc<Sessions>,
         upstream: Arc<Upstream>,
     ) -> Self {
         Self {
             directory: Arc::clone(&storage.directory),
+            people,
             clock,
             addresses,
             sessions,
@@ -74,7 +78,8 @@ impl Doctor {
 
     /// Examines a device that the person may see; none when there is no such device for them. Only who may
     /// open the device makes us knock at it; no process is started there.
-    pub(crate) async fn examine(&self, operator: &Operator, id: &DeviceId) -> Result<Option<Vec<Verdict>>, StoreError> {
+    pub(crate) async fn examine(&self, visitor: &Visitor, id: &DeviceId) -> Result<Option<Vec<Verdict>>, StoreError> {
+        let operator = &visitor.operator;
         let view = self
             .directory
             .view(id)
@@ -84,13 +89,69 @@ impl Doctor {
             return Ok(None);
         };
         let mut chain = vec![
+            self.token(visitor).await,
             policy(operator),
             device(&view),
             self.certificate(&view),
+            self.mqtt(&view),
             self.handshake(&view),
         ];
-        chain.extend(self.knock(operator, &view).await);
+        chain.extend(self.knock(visitor, &view).await);
         Ok(Some(chain))
+    }
+
+    /// Whoever asks has a good token; what it says may be old.
+    async fn token(&self, visitor: &Visitor) -> Verdict {
+        let Visitor { operator, badge } = visitor;
+        let seconds = (operator.expires_at - self.clock.now()).whole_seconds().max(0);
+        let good = format!("Your token is good for another {seconds} s");
+        let Some(people) = &self.people else {
+            return Verdict::new("token", true, format!("{good}."));
+        };
+        match people.ask(badge).await {
+            Ok(person) if person.subject != operator.subject => {
+                Verdict::new("token", false, "The login takes you for somebody else; log in again.")
+            }
+            Ok(person) if person.role == Some(operator.role) && person.groups == operator.groups => {
+                Verdict::new("token", true, format!("{good}, and the login says the same about you."))
+            }
+            Ok(_changed) => Verdict::new(
+                "token",
+                false,
+                "Your role or your groups have changed since your token was made; log in again.",
+            ),
+            Err(UserinfoError::Refused(_)) => Verdict::new(
+                "token",
+                false,
+                "The login does not know you any more: you are logged out or disabled, or it does not send `openid` in \
+                 your token's scope; log in again.",
+            ),
+            Err(UserinfoError::Unavailable(_)) => Verdict {
+                check: "token",
+                ok: None,
+                detail: format!("{good}; the login could not be asked about you."),
+            },
+        }
+    }
+
+    /// What the device platform told when the device connected.
+    fn mqtt(&self, view: &DeviceView) -> Verdict {
+        match view.device.last_connected_at {
+            Some(when) => {
+                let age = (self.clock.now() - when).whole_seconds().max(0);
+                let detail = format!(
+                    "The device last connected to the device platform {age} s ago, at {}.",
+                    rfc3339(when)
+                );
+                Verdict::new("mqtt", true, detail)
+            }
+            None => Verdict::new(
+                "mqtt",
+                false,
+                "The device platform has never told of a connection of this device; check the MQTT client on the device \
+                 and the platform's webhook. The terminal works without.",
+            ),
+        }
     }
 
     fn certificate(&self, view: &DeviceView) -> Verdict {
@@ -145,7 +206,8 @@ impl Doctor {
         }
     }
 
-    async fn knock(&self, operator: &Operator, view: &DeviceView) -> [Verdict; 2] {
+    async fn knock(&self, visitor: &Visitor, view: &DeviceView) -> [Verdict; 2] {
+        let operator = &visitor.operator;
         // When the database goes away just now, there is nothing to try either.
         let address = self.addresses.of_device(view.device.address).await.unwrap_or(None);
         let Some(address) = address.filter(|_| operator.may_open(&view.device)) else {
@@ -155,6 +217,7 @@ impl Doctor {
         // A knock costs the device and us what a session costs, and is counted as one while it lasts.
         let grant = Grant {
             operator: operator.clone(),
+            badge: Arc::clone(&visitor.badge),
             device: view.device.clone(),
             session_id: SessionId::generate(),
         };

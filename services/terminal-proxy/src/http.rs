@@ -3,6 +3,7 @@
 mod auth;
 mod doctor;
 mod doors;
+mod forwarding;
 mod problem;
 mod recordings;
 mod sessions;
@@ -24,13 +25,33 @@ pub(crate) use self::ui::Page;
 
 /// Each handler that is not for anyone takes the caller as its first argument.
 pub(crate) fn router(state: AppState) -> Router {
+    let about_sessions = about_one_session().route_layer(from_fn_with_state(state.clone(), forwarding::forward));
     Router::new()
-        // Operators: a shell on a device.
-        .route("/terminal", get(terminal::open_by_query))
-        .route("/terminal/{id}", get(terminal::open_by_path))
+        .merge(about_sessions)
+        // Operators: a ticket for a shell on a device.
         .route("/terminal/tickets", post(tickets::issue))
         // Everyone their own sessions, admins all.
         .route("/sessions", get(sessions::list))
+        // Viewers: the fleet, and why a device cannot be reached.
+        .route("/ui/api/devices", get(ui::devices))
+        .route("/doctor/{id}", get(doctor::examine))
+        // Anyone: the page, which logs in.
+        .route("/", get(ui::index))
+        .route("/ui/callback", get(ui::index))
+        .route("/ui/terminal/{id}", get(ui::widget))
+        .route("/ui/config.json", get(ui::config))
+        .route("/ui/assets/{*path}", get(ui::asset))
+        .layer(from_fn_with_state(state.clone(), doors::check_host))
+        .with_state(state)
+}
+
+/// What is answered by the process that serves the session, whichever is asked.
+fn about_one_session() -> Router<AppState> {
+    Router::new()
+        // Operators: a shell on a device, or their shell of before.
+        .route("/terminal", get(terminal::open_by_query))
+        .route("/terminal/{id}", get(terminal::open_by_path))
+        // Everyone their own sessions, admins all.
         .route(
             "/sessions/{sid}",
             get(sessions::show).patch(sessions::share).delete(sessions::kill),
@@ -45,15 +66,4 @@ pub(crate) fn router(state: AppState) -> Router {
         .route("/sessions/{sid}/join", post(watching::ticket_to_join))
         // Admins: what a session showed.
         .route("/sessions/{sid}/recording", get(recordings::play))
-        // Viewers: the fleet, and why a device cannot be reached.
-        .route("/ui/api/devices", get(ui::devices))
-        .route("/doctor/{id}", get(doctor::examine))
-        // Anyone: the page, which logs in.
-        .route("/", get(ui::index))
-        .route("/ui/callback", get(ui::index))
-        .route("/ui/terminal/{id}", get(ui::widget))
-        .route("/ui/config.json", get(ui::config))
-        .route("/ui/assets/{*path}", get(ui::asset))
-        .layer(from_fn_with_state(state.clone(), doors::check_host))
-        .with_state(state)
 }

@@ -15,6 +15,8 @@ mod addresses;
 mod assets;
 mod doctor;
 mod http;
+mod mailbox;
+mod neighbours;
 mod origin;
 mod proxy;
 mod recording;
@@ -28,7 +30,8 @@ mod websocket_key;
 
 pub use config::Limits;
 pub use http::PROBLEMS;
+pub use neighbours::Peers;
 pub use origin::{InvalidOrigin, WebOrigin, WebOrigins};
 pub use proxy::{Parts, Settings, TerminalProxy};
-pub use recording::{InvalidRecordingRules, RecordingPolicy, RecordingRules};
+pub use recording::{InvalidRecordingRules, RecordingPolicy, RecordingRules, check_recordings};
 pub use upstream::TtydSettings;

@@ -1,6 +1,7 @@
 //! The process of the proxy: settings, log, composition, listener. The only file that sees all of them.
 
 mod commands;
+mod open_files;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -9,8 +10,7 @@ use std::time::Duration;
 
 use common::chassis::config::{self as chassis_config, ConfigError, listen};
 use common::chassis::server::{self, Tls};
-use common::chassis::shutdown::Shutdown;
-use common::chassis::{problem::error_chain, telemetry};
+use common::chassis::{problem::error_chain, shutdown::Shutdown, telemetry};
 use common::domain::{Clock, SystemClock};
 use common::store::{Migrations, Store};
 use terminal_proxy::adapters::SocketNetwork;
@@ -44,6 +44,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {
+    open_files::allow_as_many_as_possible();
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     let (proxy, store) = compose(&config, &shutdown).await?;
@@ -63,13 +64,13 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {
 async fn compose(config: &Config, shutdown: &Shutdown) -> Result<(TerminalProxy, Store), Box<dyn Error>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = config.settings()?;
-    let (keys, verifier) = commands::trust(config, clock.clone())?;
-    drop(shutdown.spawn(keys.refresh_task(shutdown.token())));
     let store = commands::open_store(config, Migrations::Refuse).await?;
     let proxy = TerminalProxy::new(Parts {
         storage: Storage::from(store.clone()),
-        verifier,
+        verifier: commands::verifier(config, clock.clone(), shutdown)?,
+        people: commands::people(config)?,
         dialer: Arc::new(SocketNetwork),
+        peers: Some(commands::peers(config)?),
         recordings: config.recording.open()?,
         clock,
         shutdown: shutdown.clone(),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use common::chassis::health::Probe;
 use common::domain::{
-    AuditTrail, DeviceDirectory, Digest, NetworkPlan, SessionId, SessionLedger, TicketOffice, Timestamp, VpnAddress,
+    AuditTrail, DeviceDirectory, Digest, NetworkPlan, ProxyProcesses, SessionId, SessionLedger, TicketOffice,
+    Timestamp, VpnAddress,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -80,6 +81,8 @@ pub struct Storage {
     pub ledger: Arc<dyn SessionLedger>,
     /// Which prefixes the device network has.
     pub plan: Arc<dyn NetworkPlan>,
+    /// The processes of this service.
+    pub processes: Arc<dyn ProxyProcesses>,
     /// One-time tickets.
     pub tickets: Arc<dyn TicketOffice>,
     /// The record of everything that is no beginning or end of a session.

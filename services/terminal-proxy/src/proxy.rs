@@ -10,7 +10,7 @@ use common::chassis::layers::{self, Layers};
 use common::chassis::metrics::HttpMetrics;
 use common::chassis::rate_limit::FailureLimiter;
 use common::chassis::shutdown::Shutdown;
-use common::chassis::token::TokenVerifier;
+use common::chassis::token::{TokenVerifier, Userinfo};
 use common::chassis::{health, openapi, server};
 use common::domain::{Clock, StoreError, VpnNetwork};
 use prometheus_client::registry::Registry;
@@ -21,6 +21,7 @@ use crate::addresses::Addresses;
 use crate::config::Limits;
 use crate::doctor::Doctor;
 use crate::http::{self, AppState, Page};
+use crate::neighbours::{Neighbours, Peers};
 use crate::origin::WebOrigin;
 use crate::ports::{DeviceDialer, RecordingShelf, Storage};
 use crate::recording::{RecordingRules, Retention};
@@ -32,6 +33,9 @@ use crate::watching::Watching;
 /// The name of the service, in health answers, metrics and logs.
 const SERVICE: &str = "terminal-proxy";
 
+/// Most sockets of browsers at once: thousands who never finish a request leave room for those who do.
+const MAX_CONNECTIONS: usize = 16_384;
+
 /// What every route does, for people.
 const API: &str = include_str!("../../../docs/api.md");
 
@@ -41,10 +45,14 @@ pub struct Parts {
     pub storage: Storage,
     /// Who tells who an operator is.
     pub verifier: Arc<TokenVerifier>,
+    /// Who tells whether they still are who they were; none to believe tokens until they end.
+    pub people: Option<Arc<Userinfo>>,
     /// The way to devices.
     pub dialer: Arc<dyn DeviceDialer>,
     /// Where recordings are kept; none where nothing is ever recorded.
     pub recordings: Option<Arc<dyn RecordingShelf>>,
+    /// The other processes of this service; none where there are none.
+    pub peers: Option<Peers>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The owner of every task.
@@ -83,6 +91,8 @@ pub struct Settings {
     pub network: VpnNetwork,
     /// How to speak to ttyd on devices.
     pub ttyd: TtydSettings,
+    /// How often the people behind sessions are asked about.
+    pub access_check_every: Duration,
     /// What a session and the whole process may cost.
     pub limits: Limits,
     /// Which sessions are recorded.
@@ -100,6 +110,7 @@ pub struct TerminalProxy {
     metrics: HttpMetrics,
     storage: Storage,
     retention: Option<Retention>,
+    people: Option<(Arc<Userinfo>, Duration)>,
     trusted_proxies: TrustedProxies,
 }
 
@@ -114,7 +125,7 @@ impl TerminalProxy {
     pub fn new(parts: Parts) -> Self {
         let mut registry = Registry::default();
         let metrics = HttpMetrics::register(&mut registry, SERVICE, env!("CARGO_PKG_VERSION"));
-        let retention = retention(&parts);
+        let (retention, neighbours, doors) = (retention(&parts), neighbours(&parts), doors(&parts.settings));
         let (for_sessions, rules) = (session_ports(&parts), session_rules(&parts));
         let sessions = Sessions::new(for_sessions, rules, &mut registry);
         let (storage, clock, settings) = (parts.storage, parts.clock, parts.settings);
@@ -133,14 +144,9 @@ impl TerminalProxy {
             Arc::clone(&sessions),
             Arc::clone(&upstream),
         );
-        let doctor = Doctor::new(&storage, Arc::clone(&clock), addresses, Arc::clone(&sessions), upstream);
+        let asked = (parts.people.clone(), Arc::clone(&clock));
+        let doctor = Doctor::new(&storage, asked, addresses, Arc::clone(&sessions), upstream);
         let page = Page::new(&settings.issuer, &settings.client_id, &settings.frame_ancestors, clock);
-        let doors = http::Doors {
-            origins: settings.allowed_origins,
-            hosts: settings.allowed_hosts,
-            allow_query_token: settings.allow_query_token,
-            allow_resume: limits.resume_seconds > 0,
-        };
         let watching = Watching::new(Arc::clone(&access), Arc::clone(&sessions), Arc::clone(&storage.audit));
         let state = AppState {
             watching: Arc::new(watching),
@@ -148,6 +154,7 @@ impl TerminalProxy {
             access,
             terminals: Arc::new(terminals),
             sessions,
+            neighbours: Arc::new(neighbours),
             doctor: Arc::new(doctor),
             directory: Arc::clone(&storage.directory),
             failures: Arc::new(FailureLimiter::new(
@@ -164,6 +171,7 @@ impl TerminalProxy {
             metrics,
             storage,
             retention,
+            people: parts.people.map(|people| (people, settings.access_check_every)),
             trusted_proxies: settings.trusted_proxies,
         }
     }
@@ -179,6 +187,13 @@ impl TerminalProxy {
             );
         }
         drop(self.state.shutdown.spawn(Arc::clone(&self.state.sessions).watch()));
+        let announce = Arc::clone(&self.state.neighbours).announce(self.state.shutdown.token());
+        drop(self.state.shutdown.spawn(announce));
+        if let Some((people, every)) = &self.people {
+            let sessions = Arc::clone(&self.state.sessions);
+            let ask = sessions.ask_about_people(Arc::clone(people), *every);
+            drop(self.state.shutdown.spawn(ask));
+        }
         if let Some(retention) = &self.retention {
             let tidy = retention.clone().tidy_up(self.state.shutdown.token());
             drop(self.state.shutdown.spawn(tidy));
@@ -201,8 +216,28 @@ impl TerminalProxy {
 
     /// Returns how a listener of the service is served, without TLS.
     pub fn server_options(&self) -> server::Options {
-        server::Options::new(&self.metrics)
+        server::Options {
+            max_connections: MAX_CONNECTIONS,
+            max_proxy_connections: MAX_CONNECTIONS,
+            trusted_proxies: self.trusted_proxies.clone(),
+            ..server::Options::new(&self.metrics)
+        }
     }
+}
+
+fn doors(settings: &Settings) -> http::Doors {
+    http::Doors {
+        origins: settings.allowed_origins.clone(),
+        hosts: settings.allowed_hosts.clone(),
+        allow_query_token: settings.allow_query_token,
+        allow_resume: settings.limits.resume_seconds > 0,
+    }
+}
+
+fn neighbours(parts: &Parts) -> Neighbours {
+    let patience = parts.settings.limits.directory_patience();
+    let (peers, clock) = (parts.peers.clone(), Arc::clone(&parts.clock));
+    Neighbours::new(&parts.settings.instance, peers, &parts.storage, clock, patience)
 }
 
 fn retention(parts: &Parts) -> Option<Retention> {

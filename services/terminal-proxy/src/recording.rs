@@ -2,6 +2,7 @@
 //! hash. The last hash is in the session's record and in the audit chain, so that nobody changes a recording unseen.
 
 mod cast;
+mod check;
 mod policy;
 mod retention;
 mod writer;
@@ -15,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(crate) use self::cast::{CastHead, chain};
+pub use self::check::check_recordings;
 pub use self::policy::{InvalidRecordingRules, RecordingPolicy, RecordingRules};
 pub(crate) use self::retention::Retention;
 pub(crate) use self::writer::write;

@@ -13,6 +13,7 @@ mod keeping;
 mod mask;
 mod messages;
 mod output;
+mod passage;
 mod pulse;
 mod scratch;
 
@@ -37,6 +38,7 @@ pub(crate) use self::keeping::{Kept, keep, leave_device};
 pub(crate) use self::messages::{MessageLimits, MessageReader, Received};
 use self::output::Output;
 pub(crate) use self::output::OutputEnd;
+pub(crate) use self::passage::pass_on;
 pub(crate) use self::pulse::Patience;
 use self::pulse::{Pulse, TICK};
 pub(crate) use self::scratch::with_scratch;
@@ -118,7 +120,8 @@ where
     let mut relay = Relay::new(ends, limits);
     let mut stop = pin!(stop);
     let ending = poll_fn(|cx| relay.poll(cx, stop.as_mut())).await;
-    relay.finish(ending, survives(ending)).await
+    // Boxed: what is only needed at the end costs a running session nothing.
+    Box::pin(relay.finish(ending, survives(ending))).await
 }
 
 struct Relay<'session, B, D> {

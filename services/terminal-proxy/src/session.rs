@@ -3,8 +3,10 @@
 mod attending;
 mod audience;
 mod ending;
+mod line;
 mod live;
 mod metrics;
+mod people;
 mod renewal;
 mod resuming;
 mod running;
@@ -13,7 +15,7 @@ mod stops;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use common::chassis::shutdown::Shutdown;
 use common::domain::{
@@ -21,6 +23,7 @@ use common::domain::{
     SessionRecord, StoreError,
 };
 use prometheus_client::registry::Registry;
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +32,7 @@ pub(crate) use self::ending::Ending;
 use self::live::Live;
 pub(crate) use self::live::{Browser, Seat, SessionSeen};
 use self::metrics::SessionMetrics;
+pub(crate) use self::people::{Badge, Spectator};
 pub(crate) use self::renewal::RenewError;
 pub(crate) use self::resuming::{Comeback, Resume};
 pub(crate) use self::running::Session;
@@ -77,7 +81,8 @@ pub(crate) struct Sessions {
     ports: SessionPorts,
     rules: SessionRules,
     metrics: SessionMetrics,
-    live: Mutex<HashMap<SessionId, Live>>,
+    live: Mutex<HashMap<SessionId, Box<Live>>>,
+    spectators: Mutex<Vec<Weak<Spectator>>>,
     /// When the database last answered.
     directory_seen: Mutex<Instant>,
 }
@@ -89,6 +94,7 @@ impl Sessions {
             rules,
             metrics: SessionMetrics::register(registry),
             live: Mutex::default(),
+            spectators: Mutex::default(),
             directory_seen: Mutex::new(Instant::now()),
         })
     }
@@ -141,8 +147,8 @@ impl Sessions {
         if live.len() >= self.rules.limits.max_sessions {
             return Err(NoSeat::AtCapacity);
         }
-        let (session, seat) = Live::new(grant, self);
-        live.insert(grant.session_id, session);
+        let (session, seat) = Live::new(grant, known_badge(&live, grant), self);
+        live.insert(grant.session_id, Box::new(session));
         drop(live);
         self.metrics.live.inc();
         Ok(seat)
@@ -161,7 +167,7 @@ impl Sessions {
     }
 
     fn seen(&self, record: SessionRecord) -> SessionSeen {
-        let presence = self.live().get(&record.session.id).map(Live::seen_now);
+        let presence = self.live().get(&record.session.id).map(|live| live.seen_now());
         SessionSeen { record, presence }
     }
 
@@ -182,11 +188,14 @@ impl Sessions {
         Ok(())
     }
 
+    /// Whether this process serves a session.
+    pub(crate) fn serves(&self, id: SessionId) -> bool {
+        self.live().contains_key(&id)
+    }
+
     fn stop(&self, id: SessionId, ending: Ending) {
-        let stop = self.live().get_mut(&id).and_then(|live| live.stop.take());
-        if let Some(stop) = stop {
-            // An error means that it is ending by itself at this moment.
-            stop.send(ending).map_or_else(drop, drop);
+        if let Some(live) = self.live().get(&id) {
+            live.line.stop(ending);
         }
     }
 
@@ -202,7 +211,7 @@ impl Sessions {
         self.ports.ledger.close_session(id, ending).await
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Live>> {
+    fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Box<Live>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -233,6 +242,14 @@ impl From<RegistryError> for BeginError {
             RegistryError::Store(error) => Self::NotOnRecord(error),
         }
     }
+}
+
+/// Sessions that were opened with one token keep it once.
+fn known_badge(live: &HashMap<SessionId, Box<Live>>, grant: &Grant) -> Badge {
+    let same = live.values().find(|live| {
+        live.operator.subject == grant.operator.subject && live.badge.expose_secret() == grant.badge.expose_secret()
+    });
+    Arc::clone(same.map_or(&grant.badge, |live| &live.badge))
 }
 
 fn is_visible(viewer: &Operator, session: &NewSession) -> bool {

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{DeviceId, Operator, SessionId, TerminalPurpose};
+use common::domain::{DeviceId, SessionId, TerminalPurpose};
 
-use crate::access::{Access, AccessError, Credential, Grant, Visit};
+use crate::access::{Access, AccessError, Credential, Grant, Visit, Visitor};
 use crate::addresses::Addresses;
-use crate::session::{BeginError, Browser, Comeback, RenewError, Resume, Session, Sessions};
+use crate::session::{BeginError, Browser, Comeback, NoSeat, RenewError, Resume, Session, Sessions};
 use crate::upstream::{DeviceConnection, Upstream, UpstreamError};
 
 /// Who wants to open what, and from where.
@@ -81,7 +81,12 @@ impl Terminals {
         {
             return Ok(OpenTerminal::Running(comeback));
         }
-        self.begin(&grant, request).await
+        let begun = self.begin(&grant, request).await;
+        if let Some(reason) = begun.as_ref().err().and_then(refusal) {
+            let visit = request.visit();
+            self.access.record_no_terminal(&grant.operator, &visit, reason).await;
+        }
+        begun
     }
 
     async fn begin(&self, grant: &Grant, request: &OpenRequest) -> Result<OpenTerminal, OpenError> {
@@ -106,16 +111,16 @@ impl Terminals {
 impl Terminals {
     /// Asks the one question again, and returns how long the session may live from now on. A fresh token that
     /// no longer opens the device ends the session.
-    pub(crate) async fn renew(&self, operator: Operator, id: SessionId, client: &str) -> Result<Duration, RenewError> {
-        let device_id = self.sessions.device_of(&operator, id).await?;
-        let lifetime = self.access.time_left(&operator);
+    pub(crate) async fn renew(&self, visitor: Visitor, id: SessionId, client: &str) -> Result<Duration, RenewError> {
+        let device_id = self.sessions.device_of(&visitor.operator, id).await?;
+        let lifetime = self.access.time_left(&visitor.operator);
         let visit = Visit {
             device_id: &device_id,
             purpose: TerminalPurpose::Open,
             origin: None,
             client,
         };
-        match self.access.authorise_again(operator, &visit, id).await {
+        match self.access.authorise_again(visitor, &visit, id).await {
             Ok(grant) => self.sessions.extend(grant).map(|()| lifetime),
             Err(error @ (AccessError::NoRole | AccessError::NotFound)) => {
                 self.sessions.end_access(id);
@@ -166,6 +171,22 @@ impl OpenTerminal {
             Self::New { session, .. } => session.fail("browser_lost").await,
             Self::Running(_) => {} // it waits for the next try
         }
+    }
+}
+
+/// What is on record of a person who could have had a terminal; what a session that began has on record itself is none.
+fn refusal(error: &OpenError) -> Option<&'static str> {
+    match error {
+        OpenError::InvalidAddress => Some("device_address_invalid"),
+        OpenError::Begin(BeginError::NoSeat(no_seat)) => match no_seat {
+            NoSeat::TooManySessions => Some("too_many_sessions"),
+            NoSeat::DeviceBusy => Some("device_busy"),
+            NoSeat::AtCapacity => Some("at_capacity"),
+            NoSeat::Draining | NoSeat::DirectoryLost => None,
+        },
+        OpenError::Access(_)
+        | OpenError::Begin(BeginError::DeviceGone | BeginError::NotOnRecord(_) | BeginError::NotRecorded(_))
+        | OpenError::Upstream(_) => None,
     }
 }
 

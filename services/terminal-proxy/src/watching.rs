@@ -5,10 +5,10 @@ mod audience;
 
 use std::sync::Arc;
 
-use common::domain::{Actor, AuditEvent, AuditTrail, DeviceId, Operator, SessionId, StoreError, TerminalPurpose};
+use common::domain::{Actor, AuditEvent, AuditTrail, DeviceId, SessionId, StoreError, TerminalPurpose};
 
 pub(crate) use self::audience::Watcher;
-use crate::access::{Access, AccessError, Credential, IssuedTicket, Visit};
+use crate::access::{Access, AccessError, Credential, IssuedTicket, Visit, Visitor};
 use crate::session::{Sessions, Watched};
 
 /// Why nobody watches.
@@ -62,12 +62,12 @@ impl Watching {
     }
 
     /// Issues a ticket to watch or to type along.
-    pub(crate) async fn ticket(&self, operator: Operator, request: &WatchRequest) -> Result<IssuedTicket, WatchError> {
-        Access::check_role(&operator, request.purpose)?;
+    pub(crate) async fn ticket(&self, visitor: Visitor, request: &WatchRequest) -> Result<IssuedTicket, WatchError> {
+        Access::check_role(&visitor.operator, request.purpose)?;
         let watched = self.find(request).await?;
         let visit = request.visit(&watched.device_id);
         check_shared(&watched, request)?;
-        Ok(self.access.issue_ticket(operator, &visit, request.session_id).await?)
+        Ok(self.access.issue_ticket(visitor, &visit, request.session_id).await?)
     }
 
     /// Lets somebody in, on record.
@@ -92,7 +92,8 @@ impl Watching {
         };
         self.audit.record(&event).await.map_err(WatchError::NotOnRecord)?;
         let token_ends = self.sessions.token_end(&grant.operator);
-        Ok(Watcher::new(place, may_type, token_ends))
+        let spectator = self.sessions.spectator(&grant, request.purpose);
+        Ok(Watcher::new(place, spectator, may_type, token_ends))
     }
 
     /// Which sessions there are is said to nobody before it is known who asks.

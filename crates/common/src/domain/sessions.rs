@@ -162,6 +162,8 @@ pub struct Ticket {
     pub origin: Option<String>,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The access token of who asked for it, sealed with the ticket's secret: whoever reads the record cannot use it.
+    pub sealed_token: Option<Vec<u8>>,
 }
 
 /// One-time tickets, on record so that any process may redeem them and none twice.

@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 /// How a session ended whose process died.
-const ORPHANED: SessionEnding = SessionEnding {
+pub(super) const ORPHANED: SessionEnding = SessionEnding {
     reason: "process_lost",
     output_bytes: 0,
     input_bytes: 0,

@@ -19,6 +19,7 @@ mod metrics;
 mod neighbours;
 mod network_plan;
 mod opening;
+mod processes;
 mod races;
 mod readmission;
 mod renewal;
@@ -137,6 +138,9 @@ contract! {
     renewal::a_device_renews_with_its_own_key_and_not_with_anothers,
     renewal::only_a_device_in_service_changes_anything_about_itself,
     renewal::a_device_takes_another_wireguard_key_that_nobody_ever_had,
+    processes::a_process_is_found_while_it_lives,
+    processes::sessions_of_a_process_that_is_not_heard_of_any_more_are_closed_by_others,
+    processes::a_pass_is_good_once_for_one_process_and_not_for_long,
     sessions::a_session_is_on_record_from_its_beginning_to_its_first_end,
     sessions::a_session_follows_the_standing_of_its_device,
     sessions::a_session_begins_only_with_the_device_that_was_authorised,

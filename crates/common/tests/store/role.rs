@@ -1,8 +1,10 @@
 //! terminal-proxy works with the rights of its own role, and cannot do more.
 
+use std::time::Duration;
+
 use common::domain::{
-    Actor, AuditEvent, AuditTrail, Clock, DeviceDirectory, DeviceFilter, DeviceRegistry, NetworkPlan, SessionEnding,
-    SessionLedger, TicketOffice,
+    Actor, AuditEvent, AuditTrail, Clock, DeviceDirectory, DeviceFilter, DeviceRegistry, ForwardPass, NetworkPlan,
+    ProxyProcesses, SessionEnding, SessionLedger, TicketOffice,
 };
 use common::store::{Migrations, Store, StoreOptions};
 
@@ -43,6 +45,17 @@ async fn the_proxy_reads_the_directory_and_writes_sessions_tickets_and_audit_and
     proxy.close_session(session.id, &ENDED).await.unwrap();
     assert_eq!(proxy.close_orphans("proxy-1").await.unwrap(), 0);
     proxy.record(&refusal()).await.unwrap();
+    let soon = fleet.clock.now() + Duration::from_secs(90);
+    proxy.announce("proxy-1", None, soon).await.unwrap();
+    assert_eq!(proxy.process_url("proxy-1").await.unwrap(), None);
+    assert_eq!(proxy.close_sessions_of_the_dead().await.unwrap(), 0);
+    let pass = ForwardPass {
+        instance: "proxy-1".to_owned(),
+        client_address: "203.0.113.9".to_owned(),
+        expires_at: soon,
+    };
+    proxy.issue_pass(&secret, &pass).await.unwrap();
+    assert!(proxy.redeem_pass(&secret, "proxy-1").await.unwrap().is_some());
     assert_eq!(proxy.sessions(None, false).await.unwrap().len(), 1);
 
     assert!(proxy.retire(&id("pump-7"), &Actor::Console, &[]).await.is_err());

@@ -76,5 +76,6 @@ pub(crate) fn ticket(now: Timestamp) -> Ticket {
         device_id: id("pump-7"),
         origin: Some("https://terminal.example".to_owned()),
         expires_at: now + Duration::from_secs(30),
+        sealed_token: Some(b"sealed".to_vec()),
     }
 }

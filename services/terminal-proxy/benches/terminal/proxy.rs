@@ -1,5 +1,6 @@
 //! The proxy as its own `main.rs` puts it together, but for the way to the device.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, TokenVerifie
 use common::domain::{Clock, DeviceRegistry as _, SystemClock, VpnAddress, VpnNetwork};
 use common::store::{Store, StoreOptions};
 use fakes::issuer::FakeIssuer;
+use terminal_proxy::adapters::RecordingFolder;
 use terminal_proxy::ports::{DeviceDialer, DeviceStream, DialError, Storage};
-use terminal_proxy::{Limits, Parts, Settings, TerminalProxy, TtydSettings};
+use terminal_proxy::{Limits, Parts, RecordingPolicy, RecordingRules, Settings, TerminalProxy, TtydSettings};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
@@ -23,7 +25,9 @@ const MANY: usize = 100_000;
 /// Serves until its parent ends it; says its port and a token first.
 #[tokio::main]
 pub(crate) async fn serve(arguments: &str) {
-    let (device_port, database) = arguments.split_once(' ').unwrap();
+    let mut arguments = arguments.split(' ');
+    let (device_port, database) = (arguments.next().unwrap(), arguments.next().unwrap());
+    let recordings = arguments.next().map(Path::new);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let issuer = FakeIssuer::start().await;
     let url = format!("sqlite://{database}");
@@ -37,11 +41,13 @@ pub(crate) async fn serve(arguments: &str) {
     let proxy = TerminalProxy::new(Parts {
         storage: Storage::from(store),
         verifier: verifier(&issuer, &clock),
+        peers: None,
+        people: None,
         dialer: Arc::new(Loopback(device_port.parse().unwrap())),
-        recordings: None,
+        recordings: recordings.map(|folder| Arc::new(RecordingFolder::open(folder).unwrap()) as _),
         clock,
         shutdown: shutdown.clone(),
-        settings: settings(&issuer, network),
+        settings: settings(&issuer, network, recordings.is_some()),
     });
     proxy.start().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,7 +79,12 @@ fn verifier(issuer: &FakeIssuer, clock: &Arc<dyn Clock>) -> Arc<TokenVerifier> {
     Arc::new(TokenVerifier::new(issuer.rules("terminal-proxy"), keys, Arc::clone(clock)).unwrap())
 }
 
-fn settings(issuer: &FakeIssuer, network: VpnNetwork) -> Settings {
+fn settings(issuer: &FakeIssuer, network: VpnNetwork, is_recorded: bool) -> Settings {
+    let policy = if is_recorded {
+        RecordingPolicy::Required
+    } else {
+        RecordingPolicy::Off
+    };
     Settings {
         instance: "bench".to_owned(),
         issuer: issuer.url().to_owned(),
@@ -88,13 +99,18 @@ fn settings(issuer: &FakeIssuer, network: VpnNetwork) -> Settings {
             user_header: None,
             connect_timeout: Duration::from_secs(5),
         },
+        access_check_every: Duration::from_secs(20),
         limits: Limits {
             max_sessions: MANY,
             max_sessions_per_user: MANY,
             max_sessions_per_device: MANY,
             ..Limits::default()
         },
-        recording: terminal_proxy::RecordingRules::default(),
+        recording: RecordingRules {
+            policy,
+            max_bytes: u64::MAX,
+            ..RecordingRules::default()
+        },
         recording_retention: None,
         trusted_proxies: TrustedProxies::default(),
     }

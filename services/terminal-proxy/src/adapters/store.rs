@@ -13,6 +13,7 @@ impl From<Store> for Storage {
             directory: Arc::clone(&store) as _,
             plan: Arc::clone(&store) as _,
             ledger: Arc::clone(&store) as _,
+            processes: Arc::clone(&store) as _,
             tickets: Arc::clone(&store) as _,
             audit: Arc::clone(&store) as _,
             probe: Arc::new(DatabaseProbe(store)),

@@ -58,6 +58,10 @@ pub struct Limits {
     /// Longest lifetime of an access token that is believed, in seconds.
     #[arg(long, env = "TOKEN_MAX_LIFETIME_SECONDS", default_value_t = 5 * 60, global = true)]
     pub token_max_lifetime_seconds: u64,
+    /// How often the issuer is asked whether the people behind sessions still have their role and groups, in seconds; 0
+    /// believes tokens until they end.
+    #[arg(long, env = "ACCESS_CHECK_SECONDS", default_value_t = 20, global = true)]
+    pub access_check_seconds: u64,
     /// How long sessions go on while the database does not answer, in seconds.
     #[arg(long, env = "DIRECTORY_PATIENCE_SECONDS", default_value_t = 30, global = true)]
     pub directory_patience_seconds: u64,
@@ -83,6 +87,7 @@ impl Default for Limits {
             max_frames_per_second: 4000,
             ticket_seconds: 30,
             token_max_lifetime_seconds: 5 * 60,
+            access_check_seconds: 20,
             directory_patience_seconds: 30,
             max_failures_per_minute: 50,
         }
@@ -91,9 +96,22 @@ impl Default for Limits {
 
 impl Limits {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let ranges = self.ranges();
+        match ranges.iter().find(|(_, value, range)| !range.contains(value)) {
+            Some((name, _, range)) => Err(ConfigError::new(format!(
+                "`{name}` has to be between {} and {}.",
+                range.start(),
+                range.end()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Each setting with its value and what it may be.
+    fn ranges(&self) -> [(&'static str, u64, RangeInclusive<u64>); 17] {
         const DAY: u64 = 24 * 60 * 60;
         const MANY: u64 = 1_000_000;
-        let ranges: [(&str, u64, RangeInclusive<u64>); 16] = [
+        [
             ("MAX_SESSIONS", self.max_sessions as u64, 1..=MANY),
             ("MAX_SESSIONS_PER_USER", self.max_sessions_per_user as u64, 1..=MANY),
             ("MAX_SESSIONS_PER_DEVICE", self.max_sessions_per_device as u64, 1..=MANY),
@@ -112,21 +130,15 @@ impl Limits {
             ("MAX_FRAMES_PER_SECOND", self.max_frames_per_second.into(), 1..=MANY),
             ("TICKET_SECONDS", self.ticket_seconds, 1..=10 * 60),
             ("TOKEN_MAX_LIFETIME_SECONDS", self.token_max_lifetime_seconds, 1..=DAY),
+            ("ACCESS_CHECK_SECONDS", self.access_check_seconds, 0..=45),
             (
                 "DIRECTORY_PATIENCE_SECONDS",
                 self.directory_patience_seconds,
-                0..=60 * 60,
+                // The database is asked every 2 s.
+                3..=60 * 60,
             ),
             ("MAX_FAILURES_PER_MINUTE", self.max_failures_per_minute.into(), 1..=MANY),
-        ];
-        match ranges.iter().find(|(_, value, range)| !range.contains(value)) {
-            Some((name, _, range)) => Err(ConfigError::new(format!(
-                "`{name}` has to be between {} and {}.",
-                range.start(),
-                range.end()
-            ))),
-            None => Ok(()),
-        }
+        ]
     }
 
     /// What a device gets to answer its terminal's handshake.
@@ -149,6 +161,11 @@ impl Limits {
 
     pub(crate) fn resume(&self) -> Duration {
         Duration::from_secs(self.resume_seconds)
+    }
+
+    /// How often the people behind sessions are asked about.
+    pub fn access_check(&self) -> Duration {
+        Duration::from_secs(self.access_check_seconds.max(1))
     }
 
     pub(crate) fn directory_patience(&self) -> Duration {
@@ -176,6 +193,31 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn every_limit_has_a_limit_on_both_sides() {
+        for (name, _, range) in Limits::default().ranges() {
+            let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
+            let with = |value: u64| {
+                let argument = format!("{flag}={value}");
+                let config = Config::try_parse_from(["terminal-proxy", &argument]);
+                config
+                    .map_err(|error| error.to_string())?
+                    .limits
+                    .check()
+                    .map_err(|error| error.to_string())
+            };
+
+            assert_eq!(with(*range.start()), Ok(()), "{name}");
+            assert_eq!(with(*range.end()), Ok(()), "{name}");
+            let above = with(range.end() + 1).unwrap_err();
+            assert!(above.contains(name), "{name}: {above}");
+            if let Some(below) = range.start().checked_sub(1) {
+                let below = with(below).unwrap_err();
+                assert!(below.contains(name), "{name}: {below}");
+            }
+        }
+    }
 
     #[test]
     fn the_defaults_of_the_manual_are_those_of_the_library() {

@@ -13,7 +13,7 @@ use super::doors::Doors;
 use super::problem;
 use super::state::AppState;
 use super::websocket::bearer_protocols;
-use crate::access::Credential;
+use crate::access::{Credential, Visitor};
 
 /// A person with an access token in `Authorization: Bearer`; what they may do is asked by what they do.
 #[derive(Debug)]
@@ -27,6 +27,23 @@ impl FromRequestParts<AppState> for Caller {
         let token = header_token(&parts.headers)?.ok_or_else(problem::no_token)?;
         let operator = state.access.identify(&token).await;
         operator
+            .map(Self)
+            .map_err(|error| problem::token_problem(error, &state.failures, client))
+    }
+}
+
+/// A person with an access token in `Authorization: Bearer` who does something that the token outlives.
+#[derive(Debug)]
+pub(super) struct CallerWithToken(pub(super) Visitor);
+
+impl FromRequestParts<AppState> for CallerWithToken {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let client = client(parts);
+        let token = header_token(&parts.headers)?.ok_or_else(problem::no_token)?;
+        let visitor = state.access.admit(&token).await;
+        visitor
             .map(Self)
             .map_err(|error| problem::token_problem(error, &state.failures, client))
     }

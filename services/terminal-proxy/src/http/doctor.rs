@@ -7,7 +7,7 @@ use common::chassis::problem::Problem;
 use common::domain::DeviceId;
 use serde::Serialize;
 
-use super::auth::Caller;
+use super::auth::CallerWithToken;
 use super::problem;
 use crate::doctor::{Doctor, Verdict};
 
@@ -19,12 +19,12 @@ pub(super) struct Report {
 
 /// `GET /doctor/{id}`
 pub(super) async fn examine(
-    Caller(operator): Caller,
+    CallerWithToken(visitor): CallerWithToken,
     State(doctor): State<Arc<Doctor>>,
     PathDeviceId(device_id): PathDeviceId,
 ) -> Result<Json<Report>, Problem> {
     let chain = doctor
-        .examine(&operator, &device_id)
+        .examine(&visitor, &device_id)
         .await
         .map_err(|error| problem::store_problem(&error))?;
     let chain = chain.ok_or_else(Problem::not_found)?;

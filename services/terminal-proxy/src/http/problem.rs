@@ -117,7 +117,7 @@ const DEVICE_BAD_ANSWER: ProblemType = kind(
 const SESSION_ELSEWHERE: ProblemType = kind(
     StatusCode::CONFLICT,
     "session-elsewhere",
-    "Another process of this service serves the session; ask it there.",
+    "Another process of this service serves the session, and cannot be reached from this one.",
 );
 
 const TOO_MANY_WATCHERS: ProblemType = kind(

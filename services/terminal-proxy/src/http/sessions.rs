@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::auth::Caller;
+use super::auth::{Caller, CallerWithToken};
 use super::problem;
 use crate::session::{SessionSeen, Sessions};
 use crate::terminals::Terminals;
@@ -138,14 +138,14 @@ pub(super) struct Renewed {
 
 /// `POST /sessions/{sid}/token`: the token in `Authorization` is the fresh one.
 pub(super) async fn renew(
-    Caller(operator): Caller,
+    CallerWithToken(visitor): CallerWithToken,
     State(terminals): State<Arc<Terminals>>,
     State(failures): State<Arc<FailureLimiter>>,
     client: ClientAddress,
     Path(id): Path<String>,
 ) -> Result<Json<Renewed>, Problem> {
     let lifetime = terminals
-        .renew(operator, session_id(&id)?, &client.0.to_string())
+        .renew(visitor, session_id(&id)?, &client.0.to_string())
         .await
         .map_err(|error| problem::renew_problem(error, &failures, client))?;
     Ok(Json(Renewed {

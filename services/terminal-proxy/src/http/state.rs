@@ -9,6 +9,7 @@ use super::doors::Doors;
 use super::ui::Page;
 use crate::access::Access;
 use crate::doctor::Doctor;
+use crate::neighbours::Neighbours;
 use crate::ports::RecordingShelf;
 use crate::session::Sessions;
 use crate::terminals::Terminals;
@@ -20,6 +21,7 @@ pub(crate) struct AppState {
     pub(crate) access: Arc<Access>,
     pub(crate) terminals: Arc<Terminals>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) neighbours: Arc<Neighbours>,
     pub(crate) watching: Arc<Watching>,
     pub(crate) recordings: Option<Arc<dyn RecordingShelf>>,
     pub(crate) doctor: Arc<Doctor>,

@@ -96,7 +96,7 @@ fn upgrade(state: &AppState, terminal: OpenTerminal, request: Request) {
             Ok(browser) => terminal.run(Box::new(TokioIo::new(browser))).await,
             Err(error) => {
                 debug!(%error, "A browser left before its upgrade");
-                terminal.give_up().await;
+                Box::pin(terminal.give_up()).await;
             }
         }
     };

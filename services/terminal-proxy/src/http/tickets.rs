@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
-use super::auth::Caller;
+use super::auth::CallerWithToken;
 use super::problem;
 use super::state::AppState;
 use crate::access::{IssuedTicket, Visit};
@@ -31,7 +31,7 @@ pub(super) struct TicketResponse {
 /// `POST /terminal/tickets`: also how a page learns why it would be refused, since a browser hides the answer
 /// to a failed WebSocket handshake.
 pub(super) async fn issue(
-    Caller(operator): Caller,
+    CallerWithToken(visitor): CallerWithToken,
     State(state): State<AppState>,
     client: ClientAddress,
     headers: HeaderMap,
@@ -46,7 +46,7 @@ pub(super) async fn issue(
         origin: origin.as_deref(),
         client: &client_text,
     };
-    let issued = state.access.issue_ticket(operator, &visit, SessionId::generate()).await;
+    let issued = state.access.issue_ticket(visitor, &visit, SessionId::generate()).await;
     let issued = issued.map_err(|error| problem::access_problem(error, &state.failures, client))?;
     Ok((StatusCode::CREATED, Json(issued.into())))
 }

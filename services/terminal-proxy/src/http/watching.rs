@@ -5,50 +5,51 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use common::chassis::client_address::ClientAddress;
 use common::chassis::problem::Problem;
-use common::domain::{Operator, TerminalPurpose};
+use common::domain::TerminalPurpose;
 use http::{HeaderMap, StatusCode};
 use hyper_util::rt::TokioIo;
 use tracing::{Instrument as _, Span};
 
-use super::auth::{Caller, client, presented, single_parameter};
+use super::auth::{CallerWithToken, client, presented, single_parameter};
 use super::problem;
 use super::sessions::session_id;
 use super::state::AppState;
 use super::tickets::TicketResponse;
 use super::websocket::Handshake;
+use crate::access::Visitor;
 use crate::watching::WatchRequest;
 
 /// `POST /sessions/{sid}/watch`
 pub(super) async fn ticket_to_watch(
-    Caller(operator): Caller,
+    CallerWithToken(visitor): CallerWithToken,
     State(state): State<AppState>,
     client: ClientAddress,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TicketResponse>), Problem> {
     let request = request(&state, &id, TerminalPurpose::Watch, (&headers, client))?;
-    ticket(&state, operator, request, client).await
+    ticket(&state, visitor, request, client).await
 }
 
 /// `POST /sessions/{sid}/join`
 pub(super) async fn ticket_to_join(
-    Caller(operator): Caller,
+    CallerWithToken(visitor): CallerWithToken,
     State(state): State<AppState>,
     client: ClientAddress,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TicketResponse>), Problem> {
     let request = request(&state, &id, TerminalPurpose::Join, (&headers, client))?;
-    ticket(&state, operator, request, client).await
+    ticket(&state, visitor, request, client).await
 }
 
 async fn ticket(
     state: &AppState,
-    operator: Operator,
+    visitor: Visitor,
     request: WatchRequest,
     client: ClientAddress,
 ) -> Result<(StatusCode, Json<TicketResponse>), Problem> {
-    let issued = state.watching.ticket(operator, &request).await;
+    let issued = state.watching.ticket(visitor, &request).await;
     let issued = issued.map_err(|error| problem::watch_problem(error, &state.failures, client))?;
     Ok((StatusCode::CREATED, Json(issued.into())))
 }

@@ -24,7 +24,7 @@ const TTY_RESUME: &str = "tty.resume.v1";
 const BEARER_PREFIX: &str = "bearer.";
 
 /// Tells a client that is no page the name of its session; a page has it from its ticket.
-const SESSION_ID: HeaderName = HeaderName::from_static("session-id");
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("session-id");
 
 /// A request that may be upgraded.
 #[derive(Debug)]

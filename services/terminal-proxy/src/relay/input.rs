@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
 
 use super::command::{Command, Size};
 use super::frame::{Opcode, Violation, append_frame};
@@ -13,6 +12,7 @@ use super::mask::fresh_mask;
 use super::messages::{MessageLimits, MessageReader, Received};
 use super::output::Output;
 use super::scratch::with_scratch;
+use crate::mailbox::Mailbox;
 
 /// How much is read at once. A few short messages; a paste takes several reads.
 const READ_BYTES: usize = 64 * 1024;
@@ -33,7 +33,7 @@ pub(crate) trait Witness: Send + Sync {
 pub(crate) struct Company<'session> {
     pub(crate) witness: &'session dyn Witness,
     /// Keys of the people who type along.
-    pub(crate) guests: &'session mut mpsc::Receiver<Vec<u8>>,
+    pub(crate) guests: &'session Mailbox<Vec<u8>>,
     /// For a session that goes on: frames that are still on their way to the device. Its process runs.
     pub(crate) unsent: Option<Vec<u8>>,
 }
@@ -66,7 +66,7 @@ pub(super) struct InputNews {
 pub(super) struct Input<'session> {
     reader: MessageReader,
     witness: &'session dyn Witness,
-    guests: &'session mut mpsc::Receiver<Vec<u8>>,
+    guests: &'session Mailbox<Vec<u8>>,
     started: bool,
     /// Whole frames for the device.
     waiting: Vec<u8>,
@@ -139,7 +139,7 @@ impl<'session> Input<'session> {
                 return Poll::Ready(InputEnd::DeviceLost);
             }
             if self.started
-                && let Poll::Ready(Some(keys)) = self.guests.poll_recv(cx)
+                && let Poll::Ready(keys) = self.guests.poll_recv(cx)
             {
                 self.outlet().pass(Command::Input, &keys);
                 continue;

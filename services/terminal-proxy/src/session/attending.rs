@@ -15,7 +15,7 @@ use crate::relay::{Company, Ends, RelayLimits, Relayed, Size, Witness, keep, lea
 use crate::tap::{Acknowledged, Greeting, OutputLog, TappedDevice};
 
 pub(super) struct Attendance<'session> {
-    session: &'session mut Session,
+    session: &'session Session,
     device: &'session mut TappedDevice,
     stops: Stops,
     limits: RelayLimits,
@@ -27,7 +27,7 @@ pub(super) struct Attendance<'session> {
 impl<'session> Attendance<'session> {
     /// With numbered output (`tty.resume.v1`) the end of a browser is not the end of the session.
     pub(super) fn new(
-        session: &'session mut Session,
+        session: &'session Session,
         device: &'session mut TappedDevice,
         stops: Stops,
         is_numbered: bool,
@@ -56,7 +56,7 @@ impl<'session> Attendance<'session> {
         let relayed = self.attend_to_all(browser).await;
         self.end_of_returns();
         for late in self.stops.close_returns() {
-            say_close(late.browser, Ending::Draining).await;
+            Box::pin(say_close(late.browser, Ending::Draining)).await;
         }
         relayed
     }
@@ -68,13 +68,13 @@ impl<'session> Attendance<'session> {
             let mut unsent = std::mem::take(&mut relayed.unsent);
             let back = match self.next.take() {
                 Some(back) => Ok(back),
-                None => self.wait_alone(relayed.ending, &mut unsent).await,
+                None => Box::pin(self.wait_alone(relayed.ending, &mut unsent)).await,
             };
             let back = match back {
                 Ok(back) => back,
                 Err(ending) => {
                     self.end_of_returns();
-                    leave_device(self.device, unsent).await;
+                    Box::pin(leave_device(self.device, unsent)).await;
                     relayed.ending = ending;
                     return relayed;
                 }
@@ -92,15 +92,13 @@ impl<'session> Attendance<'session> {
 
     async fn attend(&mut self, browser: Browser, unsent: Option<Vec<u8>>) -> Relayed {
         let is_numbered = self.witness.acknowledged.is_some();
-        let Seat {
-            id, sessions, guests, ..
-        } = &mut self.session.seat;
+        let Seat { id, sessions, line, .. } = &self.session.seat;
         let ends = Ends {
             browser,
             device: &mut *self.device,
             company: Company {
                 witness: &self.witness,
-                guests,
+                guests: &line.guests,
                 unsent,
             },
         };

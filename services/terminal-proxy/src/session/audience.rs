@@ -1,12 +1,12 @@
 //! Who watches a session, seen from the session.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use common::domain::{Actor, AuditEvent, DeviceId, Operator, RegistryError, SessionId, StoreError};
-use tokio::sync::mpsc;
 
 use super::Sessions;
+use super::line::Line;
 use crate::tap::OutputLog;
 
 /// Most watchers of one session.
@@ -18,8 +18,7 @@ pub(crate) struct Watched {
     pub(crate) device_id: DeviceId,
     sessions: Arc<Sessions>,
     log: Arc<OutputLog>,
-    guests: mpsc::Sender<Vec<u8>>,
-    watchers: Arc<AtomicUsize>,
+    line: Arc<Line>,
 }
 
 /// A watcher's place; given back when it is dropped.
@@ -37,8 +36,7 @@ impl Sessions {
             device_id: session.device_id.clone(),
             sessions: Arc::clone(self),
             log: Arc::clone(&session.log),
-            guests: session.guests.clone(),
-            watchers: Arc::clone(&session.watchers),
+            line: Arc::clone(&session.line),
         })
     }
 
@@ -80,7 +78,7 @@ impl Watched {
 
     /// Takes a place, if there is one.
     pub(crate) fn take_place(self) -> Option<Place> {
-        let taken = self.watchers.fetch_add(1, Ordering::Relaxed);
+        let taken = self.line.watchers.fetch_add(1, Ordering::Relaxed);
         let place = Place { watched: self };
         place.watched.log.keep();
         (taken < MAX_WATCHERS).then_some(place)
@@ -106,13 +104,18 @@ impl Place {
         };
         if may_type {
             // An error means that the session ends at this moment.
-            self.watched.guests.send(message.to_vec()).await.map_or_else(drop, drop);
+            self.watched
+                .line
+                .guests
+                .send(message.to_vec())
+                .await
+                .map_or_else(drop, drop);
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.watched.watchers.fetch_sub(1, Ordering::Relaxed);
+        self.watched.line.watchers.fetch_sub(1, Ordering::Relaxed);
     }
 }

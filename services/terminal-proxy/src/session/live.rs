@@ -1,19 +1,15 @@
 //! A session from outside (what others may do with it) and from inside (its seat).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use common::domain::{DeviceId, Operator, SessionId, SessionRecord};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 
-use super::{Ending, Sessions};
+use super::line::Line;
+use super::{Badge, Sessions};
 use crate::access::Grant;
 use crate::tap::OutputLog;
-
-/// Messages of guests that wait for the device; more, and the guests wait.
-const MAX_GUEST_MESSAGES: usize = 16;
 
 /// A byte stream to a browser.
 pub(crate) trait BrowserStream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -63,78 +59,53 @@ impl Presence {
 /// A session that holds a seat, from its permit to the end of its record.
 pub(super) struct Live {
     pub(super) operator: Operator,
+    /// What they showed last.
+    pub(super) badge: Badge,
     pub(super) device_id: DeviceId,
     pub(super) device_epoch: i64,
     /// Its beginning is on record.
     pub(super) is_on_record: bool,
     pub(super) presence: Presence,
-    /// Tells it to end; none once it was told.
-    pub(super) stop: Option<oneshot::Sender<Ending>>,
-    /// When the token behind it ends.
-    pub(super) token_ends: watch::Sender<Instant>,
-    pub(super) returns: mpsc::Sender<Return>,
-    pub(super) guests: mpsc::Sender<Vec<u8>>,
+    pub(super) line: Arc<Line>,
     pub(super) log: Arc<OutputLog>,
-    /// How many watch.
-    pub(super) watchers: Arc<AtomicUsize>,
 }
 
 /// A seat; given back when it is dropped.
 pub(crate) struct Seat {
     pub(super) id: SessionId,
     pub(super) sessions: Arc<Sessions>,
-    /// What others may do; none once the session runs.
-    pub(super) ears: Option<Ears>,
-    pub(super) guests: mpsc::Receiver<Vec<u8>>,
+    pub(super) line: Arc<Line>,
     pub(super) log: Arc<OutputLog>,
 }
 
-/// What a session hears from outside.
-pub(super) struct Ears {
-    pub(super) stopped: oneshot::Receiver<Ending>,
-    pub(super) token_ends: watch::Receiver<Instant>,
-    pub(super) returns: mpsc::Receiver<Return>,
-}
-
 impl Live {
-    pub(super) fn new(grant: &Grant, sessions: &Arc<Sessions>) -> (Self, Seat) {
-        let (stop, stopped) = oneshot::channel();
-        let (token_ends, token_ends_for_session) = watch::channel(sessions.token_end(&grant.operator));
-        let (returns, returning) = mpsc::channel(1);
-        let (guests, guests_for_session) = mpsc::channel(MAX_GUEST_MESSAGES);
+    pub(super) fn new(grant: &Grant, badge: Badge, sessions: &Arc<Sessions>) -> (Self, Seat) {
+        let line = Arc::new(Line::new(sessions.token_end(&grant.operator)));
         let log = Arc::new(OutputLog::new(sessions.rules.limits.resume_buffer_bytes));
-        let live = Self {
+        let session = Self {
             operator: grant.operator.clone(),
+            badge,
             device_id: grant.device.id.clone(),
             device_epoch: grant.device.epoch,
             is_on_record: false,
             presence: Presence::BEGINNING,
-            stop: Some(stop),
-            token_ends,
-            returns,
-            guests,
+            line: Arc::clone(&line),
             log: Arc::clone(&log),
-            watchers: Arc::default(),
         };
         let seat = Seat {
             id: grant.session_id,
             sessions: Arc::clone(sessions),
-            ears: Some(Ears {
-                stopped,
-                token_ends: token_ends_for_session,
-                returns: returning,
-            }),
-            guests: guests_for_session,
+            line,
             log,
         };
-        (live, seat)
+        (session, seat)
     }
 }
 
 impl Live {
     pub(super) fn seen_now(&self) -> Presence {
         Presence {
-            watchers: self.watchers.load(Ordering::Relaxed),
+            watchers: self.line.watchers.load(Ordering::Relaxed),
             ..self.presence
         }
     }
@@ -152,6 +123,8 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.log.close();
+        // Guests who wait for room wait no longer.
+        drop(self.line.guests.close());
         self.sessions.live().remove(&self.id);
         self.sessions.metrics.live.dec();
     }

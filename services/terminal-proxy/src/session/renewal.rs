@@ -53,7 +53,8 @@ impl Sessions {
             return Err(AccessError::NotFound.into());
         }
         live.operator = grant.operator;
-        live.token_ends.send_replace(ends);
+        live.badge = grant.badge;
+        live.line.extend(ends);
         Ok(())
     }
 

@@ -1,9 +1,11 @@
 //! A person comes back to their process: the same person, the same device, authorised again, on record.
 
+use std::sync::Arc;
+
 use common::domain::{Actor, AuditEvent, SessionId};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::mpsc;
 
+use super::line::Line;
 use super::live::{Browser, Return};
 use super::{BeginError, Ending, Sessions};
 use crate::access::Grant;
@@ -20,7 +22,7 @@ pub(crate) struct Resume {
 /// A way back to a session that runs.
 pub(crate) struct Comeback {
     resume: Resume,
-    returns: mpsc::Sender<Return>,
+    line: Arc<Line>,
 }
 
 impl Sessions {
@@ -33,7 +35,7 @@ impl Sessions {
         client: &str,
     ) -> Result<Option<Comeback>, BeginError> {
         let id = resume.session_id;
-        let returns = {
+        let line = {
             let live = self.live();
             let own = live.get(&id).filter(|live| {
                 live.presence.is_resumable
@@ -41,9 +43,9 @@ impl Sessions {
                     && live.device_id == grant.device.id
                     && live.device_epoch == grant.device.epoch
             });
-            own.map(|live| live.returns.clone())
+            own.map(|live| Arc::clone(&live.line))
         };
-        let Some(returns) = returns else {
+        let Some(line) = line else {
             return Ok(None);
         };
         let event = AuditEvent {
@@ -56,9 +58,10 @@ impl Sessions {
         let ends = self.token_end(&grant.operator);
         if let Some(live) = self.live().get_mut(&id) {
             live.operator = grant.operator.clone();
-            live.token_ends.send_replace(ends);
+            live.badge = Arc::clone(&grant.badge);
+            live.line.extend(ends);
         }
-        Ok(Some(Comeback { resume, returns }))
+        Ok(Some(Comeback { resume, line }))
     }
 
     /// Nobody comes back to this session any more.
@@ -80,8 +83,8 @@ impl Comeback {
             browser,
             offset: self.resume.offset,
         };
-        if let Err(mpsc::error::SendError(back)) = self.returns.send(back).await {
-            say_close(back.browser, Ending::Draining).await;
+        if let Err(back) = self.line.returns.send(back).await {
+            Box::pin(say_close(back.browser, Ending::Draining)).await;
         }
     }
 }

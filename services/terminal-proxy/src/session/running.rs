@@ -96,7 +96,7 @@ impl Session {
 
     /// Relays until the end, and records it. With numbered output (`tty.resume.v1`) the end of the browser is not
     /// the end of the session.
-    pub(crate) async fn run(mut self, browser: Browser, is_numbered: bool, device: DeviceConnection) {
+    pub(crate) async fn run(self: Box<Self>, browser: Browser, is_numbered: bool, device: DeviceConnection) {
         info!(
             session.id = %self.record.id, device.id = %self.record.device_id, user.name = %self.record.username,
             "Opened session {} on `{}`", self.record.id, self.record.device_id,
@@ -106,22 +106,22 @@ impl Session {
         let log = Arc::clone(&self.seat.log);
         let mut device = TappedDevice::new(device, log, recorder, limits.max_device_frame_bytes);
         let stops = self.stops();
-        let attendance = Attendance::new(&mut self, &mut device, stops, is_numbered);
+        let attendance = Attendance::new(&self, &mut device, stops, is_numbered);
         let relayed = attendance.run(browser).await;
         drop(device);
-        self.finish(&relayed).await;
+        // What is only needed at the end costs a running session nothing.
+        Box::pin(self.finish(&relayed)).await;
     }
 
-    fn stops(&mut self) -> Stops {
+    fn stops(&self) -> Stops {
         let rules = &self.seat.sessions.rules;
         let demanded = self
             .recording
             .as_ref()
             .filter(|(_, policy)| *policy == RecordingPolicy::Required)
             .map(|(recorder, _)| recorder.clone());
-        let ears = self.seat.ears.take().expect("a session runs once");
         Stops::new(
-            ears,
+            Arc::clone(&self.seat.line),
             self.begun + rules.limits.max_session(),
             rules.drain.clone(),
             demanded,
@@ -135,7 +135,7 @@ impl Session {
         }
     }
 
-    async fn finish(self, relayed: &Relayed) {
+    async fn finish(self: Box<Self>, relayed: &Relayed) {
         self.seat.sessions.metrics.count(relayed);
         let reason = relayed.ending.reason();
         info!(

@@ -119,6 +119,7 @@ mod tests {
     use common::domain::{GroupName, Operator, Role, Timestamp};
 
     use super::*;
+    use crate::session::line::Line;
     use crate::session::live::Presence;
     use crate::tap::OutputLog;
 
@@ -185,16 +186,13 @@ mod tests {
         let device_id = "pump-7".parse().unwrap();
         Live {
             operator,
+            badge: Arc::new("token".into()),
             device_id,
             device_epoch: 3,
             is_on_record: true,
             presence: Presence::BEGINNING,
-            stop: None,
-            token_ends: tokio::sync::watch::channel(Instant::now()).0,
-            returns: tokio::sync::mpsc::channel(1).0,
-            guests: tokio::sync::mpsc::channel(1).0,
+            line: Arc::new(Line::new(Instant::now())),
             log: Arc::new(OutputLog::new(1)),
-            watchers: Arc::default(),
         }
     }
 }

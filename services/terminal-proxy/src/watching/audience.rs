@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -5,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, spli
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use crate::relay::{Command, MessageLimits, MessageReader, Opcode, Received, Size, append_close, append_frame};
-use crate::session::{Browser, Place};
+use crate::session::{Browser, Place, Spectator};
 
 /// Most output in one message.
 const MAX_OUTPUT_BYTES: usize = 32 * 1024;
@@ -23,6 +24,7 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 /// Somebody who may see a session, and perhaps type along.
 pub(crate) struct Watcher {
     place: Place,
+    spectator: Arc<Spectator>,
     may_type: bool,
     token_ends: Instant,
 }
@@ -47,9 +49,10 @@ type Farewell = (u16, &'static str);
 struct Gone;
 
 impl Watcher {
-    pub(super) fn new(place: Place, may_type: bool, token_ends: Instant) -> Self {
+    pub(super) fn new(place: Place, spectator: Arc<Spectator>, may_type: bool, token_ends: Instant) -> Self {
         Self {
             place,
+            spectator,
             may_type,
             token_ends,
         }
@@ -82,6 +85,7 @@ impl Watcher {
             tokio::select! {
                 biased;
                 () = self.place.drained() => return Ok((1012, "proxy-restarts")),
+                () = self.spectator.lost() => return Ok((4403, "access-lost")),
                 () = sleep_until(self.token_ends) => return Ok((4401, "token-expired")),
                 heard = ears.listen() => {
                     silent_beats = 0;

@@ -110,4 +110,5 @@ async fn an_address_outside_the_device_network_is_never_dialled() {
 
     assert_eq!(answer.problem(), (502, "device-address-invalid".to_owned()));
     assert!(world.device.look(|seen| seen.heads.is_empty()));
+    assert!(world.actions().await.contains(&"terminal.refused".to_owned()));
 }

@@ -8,6 +8,7 @@
 
 mod support;
 mod ttyd;
+mod world;
 
 mod bad_inputs;
 mod device;
@@ -15,7 +16,9 @@ mod door;
 mod ledger;
 mod life;
 mod log;
+mod neighbours;
 mod pages;
+mod people;
 mod recording;
 mod renewal;
 mod resume;

@@ -109,19 +109,21 @@ async fn the_doctor_names_the_broken_link() {
     world.record_handshake(10).await;
 
     let good = [
+        "token true",
         "policy true",
         "device true",
         "certificate true",
+        "mqtt false",
         "handshake true",
         "tcp true",
         "ttyd true",
     ];
     assert_eq!(examine("operator").await, good);
-    assert_eq!(examine("viewer").await[4..], ["tcp null", "ttyd null"]);
+    assert_eq!(examine("viewer").await[6..], ["tcp null", "ttyd null"]);
     world.device.set_mood(Mood::Closes);
-    assert_eq!(examine("operator").await[4..], ["tcp true", "ttyd false"]);
+    assert_eq!(examine("operator").await[6..], ["tcp true", "ttyd false"]);
     world.device.set_mood(Mood::Refuses);
-    assert_eq!(examine("operator").await[4..], ["tcp false", "ttyd null"]);
+    assert_eq!(examine("operator").await[6..], ["tcp false", "ttyd null"]);
     assert_eq!(
         world.get("/doctor/pump-1", &world.token("outsider")).await.problem().0,
         404

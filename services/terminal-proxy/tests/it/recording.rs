@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use terminal_proxy::adapters::RecordingFolder;
 use terminal_proxy::ports::{RecordingShelf, RecordingSink};
-use terminal_proxy::{RecordingPolicy, RecordingRules};
+use terminal_proxy::{RecordingPolicy, RecordingRules, check_recordings};
 use tokio::io::AsyncRead;
 
 use crate::support::{World, bearer};
@@ -56,6 +56,35 @@ async fn a_recorded_session_can_be_played_by_an_admin_and_by_nobody_else() {
     }
     let actions = world.actions().await;
     assert!(actions.contains(&"recording.played".to_owned()) && actions.contains(&"recording.refused".to_owned()));
+}
+
+#[tokio::test]
+async fn a_recording_that_somebody_changed_is_found() {
+    let folder = TempDir::new().unwrap();
+    let shelf = RecordingFolder::open(folder.path()).unwrap();
+    let world = World::with_recordings(Arc::new(shelf.clone()), rules(RecordingPolicy::On, false)).await;
+    let mut terminal = world.opened("pump-1").await;
+    terminal.say("0exit").await;
+    terminal.closed().await;
+    world.session_end().await;
+    let id = world.session().await.session.id;
+    let check = async || check_recordings(&shelf, &world.store).await.unwrap();
+    assert_eq!(check().await, Vec::<String>::new());
+
+    let stranger = SessionId::generate();
+    let file = |id: SessionId| folder.path().join(format!("{id}.cast"));
+    std::fs::copy(file(id), file(stranger)).unwrap();
+    let text = std::fs::read_to_string(file(id)).unwrap();
+    std::fs::write(file(id), text.replace("pump-1", "pump-9")).unwrap();
+
+    let mut broken = check().await;
+    broken.sort();
+    let mut expected = [
+        format!("The recording {stranger} belongs to no session."),
+        format!("The recording of session {id} was changed or cut: its blocks do not fit their chain."),
+    ];
+    expected.sort();
+    assert_eq!(broken, expected);
 }
 
 #[tokio::test]

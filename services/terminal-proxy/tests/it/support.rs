@@ -4,22 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::chassis::client_address::TrustedProxies;
-use common::chassis::http_client::{self, HttpClientOptions};
-use common::chassis::server;
 use common::chassis::shutdown::Shutdown;
-use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, TokenVerifier};
-use common::domain::{
-    AuditFilter, AuditTrail as _, DeviceRegistry, ManualClock, SessionLedger, SessionRecord, Timestamp, VpnNetwork,
-};
-use common::store::{Store, StoreOptions};
-use fakes::issuer::{FakeIssuer, FakeIssuerOptions};
+use common::domain::{AuditFilter, AuditTrail as _, ManualClock, SessionLedger, SessionRecord, VpnNetwork};
+use common::store::Store;
+use fakes::issuer::FakeIssuer;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use terminal_proxy::ports::{RecordingShelf, Storage};
-use terminal_proxy::{Limits, Parts, RecordingRules, Settings, TerminalProxy, TtydSettings};
+use terminal_proxy::{RecordingRules, Settings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
@@ -35,7 +29,7 @@ pub(crate) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nS
                                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 pub(crate) struct World {
-    pub(crate) issuer: FakeIssuer,
+    pub(crate) issuer: Arc<FakeIssuer>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Store,
     pub(crate) device: Arc<TestDevice>,
@@ -97,53 +91,6 @@ impl World {
     /// Builds the world with changed storage ports.
     pub(crate) async fn with_storage(change: impl FnOnce(&mut Storage)) -> Self {
         Self::build(|_| {}, change, None).await
-    }
-
-    async fn build(
-        change: impl FnOnce(&mut Settings),
-        change_storage: impl FnOnce(&mut Storage),
-        recordings: Option<Arc<dyn RecordingShelf>>,
-    ) -> Self {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_unix_timestamp(1_790_000_000).unwrap()));
-        let issuer = FakeIssuer::start_with(FakeIssuerOptions {
-            clock: clock.clone(),
-            ..FakeIssuerOptions::default()
-        })
-        .await;
-        let store = Store::open("sqlite::memory:", StoreOptions::new("test"), clock.clone())
-            .await
-            .unwrap();
-        let device = TestDevice::start().await;
-        let shutdown = Shutdown::new();
-        let mut settings = settings(&issuer);
-        change(&mut settings);
-        let mut storage = Storage::from(store.clone());
-        change_storage(&mut storage);
-        store.ensure_pool(&network("10.8.0.0/24")).await.unwrap();
-        let proxy = TerminalProxy::new(Parts {
-            storage,
-            verifier: verifier(&issuer, clock.clone()),
-            dialer: device.clone(),
-            recordings,
-            clock: clock.clone(),
-            shutdown: shutdown.clone(),
-            settings,
-        });
-        proxy.start().await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        server::serve(listener, proxy.router(), proxy.server_options(), &shutdown);
-        let world = Self {
-            issuer,
-            clock,
-            store,
-            device,
-            shutdown,
-            address,
-        };
-        world.enroll("pump-1").await;
-        world.enroll("pump-2").await;
-        world
     }
 
     pub(crate) fn token(&self, person: &str) -> String {
@@ -282,7 +229,7 @@ impl World {
         tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap()
     }
 
-    async fn enroll(&self, name: &str) {
+    pub(crate) async fn enroll(&self, name: &str) {
         fakes::fleet::enroll(&self.store, self.clock.as_ref(), name).await;
     }
 }
@@ -363,36 +310,4 @@ pub(crate) fn bearer(token: &str) -> String {
 
 pub(crate) fn network(prefix: &str) -> VpnNetwork {
     VpnNetwork::new(prefix.parse().unwrap(), None).unwrap()
-}
-
-fn settings(issuer: &FakeIssuer) -> Settings {
-    Settings {
-        instance: "test".to_owned(),
-        issuer: issuer.url().to_owned(),
-        client_id: FakeIssuer::CLIENT_ID.to_owned(),
-        allowed_origins: vec![ORIGIN.parse().unwrap()],
-        allowed_hosts: Some(vec!["fleet.example.com".to_owned()]),
-        frame_ancestors: "'none'".to_owned(),
-        allow_query_token: true,
-        network: network("10.8.0.0/24"),
-        ttyd: TtydSettings {
-            port: 7681,
-            user_header: Some(HeaderName::from_static("x-remote-user")),
-            connect_timeout: Duration::from_millis(500),
-        },
-        limits: Limits::default(),
-        recording: RecordingRules::default(),
-        recording_retention: None,
-        trusted_proxies: TrustedProxies::default(),
-    }
-}
-
-fn verifier(issuer: &FakeIssuer, clock: Arc<ManualClock>) -> Arc<TokenVerifier> {
-    let jwks = JwksSettings {
-        location: JwksLocation::Url(issuer.jwks_url().parse().unwrap()),
-        max_age: JwksSettings::DEFAULT_MAX_AGE,
-    };
-    let http = http_client::build(&HttpClientOptions::default()).unwrap();
-    let keys = Arc::new(JwksCache::new(jwks, http, clock.clone()));
-    Arc::new(TokenVerifier::new(issuer.rules("terminal-proxy"), keys, clock).unwrap())
 }

@@ -55,8 +55,10 @@ impl Proxy {
         let proxy = TerminalProxy::new(Parts {
             storage: Storage::from(store.clone()),
             verifier: verifier(&issuer, &clock)?,
+            people: None,
             dialer: Arc::new(SocketNetwork),
             recordings: None,
+            peers: None,
             clock,
             shutdown: shutdown.clone(),
             settings: settings(&issuer)?,
@@ -139,6 +141,7 @@ fn settings(issuer: &FakeIssuer) -> Result<Settings, Failure> {
             user_header: Some(USER_HEADER.parse()?),
             connect_timeout: Duration::from_secs(5),
         },
+        access_check_every: Duration::from_secs(20),
         limits: Limits::default(),
         recording: terminal_proxy::RecordingRules::default(),
         recording_retention: None,

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::mailbox::Mailbox;
 use crate::relay::frame::{Opcode, append_frame, apply_mask, read_header};
 use crate::relay::{Company, Ends, Patience, RelayLimits, Relayed, Size, Witness, relay};
 use crate::session::Ending;
@@ -60,10 +61,10 @@ impl Session {
         let (stop, stopped) = oneshot::channel();
         let relay = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or(Ending::Draining) };
-            let (_guest, mut guests) = mpsc::channel(1);
+            let guests = Mailbox::new(1);
             let company = Company {
                 witness: &Nobody,
-                guests: &mut guests,
+                guests: &guests,
                 unsent: None,
             };
             let ends = Ends {

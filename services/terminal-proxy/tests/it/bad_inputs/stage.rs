@@ -164,8 +164,10 @@ async fn serve(settings: &[String], store: Store, device: &Arc<TestDevice>, list
     let proxy = TerminalProxy::new(Parts {
         storage: Storage::from(store),
         verifier: Arc::new(verifier),
+        people: None,
         dialer: Arc::clone(device) as _,
         recordings: None,
+        peers: None,
         clock,
         shutdown: shutdown.clone(),
         settings: config.settings().unwrap(),
