@@ -56,7 +56,7 @@ fn compare_on_first_processor(arguments: &[String]) {
 }
 
 /// What can be measured alone.
-const NAMES: [&str; 5] = ["bulk", "keys", "idle", "slow", "new"];
+const NAMES: [&str; 6] = ["bulk", "recording", "keys", "idle", "slow", "new"];
 
 fn compare(names: &[String]) {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|it| it == name);
@@ -73,6 +73,12 @@ fn compare(names: &[String]) {
             size,
             &measure::rounds(&peers, ROUNDS, |peer| measure::bulk(&stage, peer, size)),
         );
+    }
+    if wanted("recording") {
+        let two = [Peer::Proxy, Peer::Recorded];
+        report.recording(&measure::rounds(&two, ROUNDS, |peer| {
+            measure::recorded_bulk(&stage, peer)
+        }));
     }
     if wanted("keys") {
         let alone = measure::rounds(&peers, ROUNDS, |peer| measure::round_trip(&stage, peer, false));

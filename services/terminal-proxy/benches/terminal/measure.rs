@@ -58,6 +58,30 @@ pub(crate) fn bulk(stage: &Stage, peer: Peer, size: usize) -> Bulk {
     }
 }
 
+/// Output of one round of the recording: as much as a person reads in a working life.
+const RECORDED_BYTES: u32 = 1 << 28;
+
+/// A bulk round of ttyd's usual messages on both processors, as recordings are written beside the session.
+pub(crate) fn recorded_bulk(stage: &Stage, peer: Peer) -> Bulk {
+    const SIZE: usize = 4096;
+    let running = stage.start(peer);
+    for process in running.process.iter().chain([&stage.device]) {
+        process.widen();
+    }
+    widen_myself();
+    let mut terminal = Terminal::open(&running.door);
+    let count = RECORDED_BYTES as usize / SIZE;
+    warm_up(&mut terminal, SIZE);
+    let (began, cpu) = (Instant::now(), cpu(&running));
+    terminal.order(SIZE, count);
+    drain(&mut terminal.stream, flood_bytes(SIZE, count));
+    let gib = f64::from(RECORDED_BYTES) / f64::from(1 << 30);
+    Bulk {
+        mib_per_second: gib * 1024.0 / began.elapsed().as_secs_f64(),
+        cpu_seconds_per_gib: self::cpu(&running).saturating_sub(cpu).as_secs_f64() / gib,
+    }
+}
+
 /// Times of single keystrokes, in microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RoundTrip {

@@ -17,6 +17,8 @@ pub(crate) enum Peer {
     Nginx,
     /// This library, with login check and durable audit.
     Proxy,
+    /// The same, and everything that is shown is recorded.
+    Recorded,
 }
 
 impl Peer {
@@ -25,6 +27,7 @@ impl Peer {
             Self::Direct => "direct",
             Self::Nginx => "nginx",
             Self::Proxy => "terminal-proxy",
+            Self::Recorded => "recorded",
         }
     }
 }
@@ -84,7 +87,8 @@ impl Stage {
                 process: None,
             },
             Peer::Nginx => self.nginx(),
-            Peer::Proxy => self.proxy(),
+            Peer::Proxy => self.proxy(None),
+            Peer::Recorded => self.proxy(Some("recordings")),
         }
     }
 
@@ -124,12 +128,22 @@ impl Stage {
         }
     }
 
-    fn proxy(&self) -> Running {
+    fn proxy(&self, recordings: Option<&str>) -> Running {
+        let recordings = recordings.map(|folder| self.folder.join(folder));
+        if let Some(folder) = &recordings {
+            drop(fs::remove_dir_all(folder));
+        }
         let database = self.folder.join("proxy.db");
         for ending in ["", "-wal", "-shm"] {
             drop(fs::remove_file(format!("{}{ending}", database.display())));
         }
-        let arguments = format!("{} {}", self.device_port, database.display());
+        let recordings = recordings.map(|folder| format!(" {}", folder.display()));
+        let arguments = format!(
+            "{} {}{}",
+            self.device_port,
+            database.display(),
+            recordings.unwrap_or_default()
+        );
         let (process, line) = Process::role(&["proxy", &arguments]);
         let (port, token) = line.split_once(' ').unwrap();
         Running {

@@ -30,6 +30,28 @@ impl Report {
         self.at_most(&format!("processor time, {size}-byte messages"), cpu, 0.7);
     }
 
+    pub(crate) fn recording(&mut self, rounds: &Rounds<Bulk>) {
+        println!("\nOutput in messages of 4 KiB, recorded and not, on two processors");
+        table("MiB/s", rounds, |round| round.mib_per_second);
+        table("s/GiB", rounds, |round| round.cpu_seconds_per_gib);
+        let speed = |wanted| {
+            let rounds = rounds.iter().find(|(peer, _)| *peer == wanted);
+            median(
+                rounds
+                    .expect("it was measured")
+                    .1
+                    .iter()
+                    .map(|round| round.mib_per_second),
+            )
+        };
+        let kept = speed(Peer::Recorded) / speed(Peer::Proxy);
+        println!("  recording costs {:.0} % of the throughput", (1.0 - kept) * 100.0);
+        if kept < 0.75 {
+            self.missed
+                .push(format!("recording: {kept:.2} of the throughput without, at least 0.75"));
+        }
+    }
+
     pub(crate) fn round_trip(&mut self, how: &str, rounds: &Rounds<RoundTrip>) {
         println!("\nKeystroke and echo, {how}, µs");
         let p50 = table("p50", rounds, |round| round.p50);
