@@ -13,6 +13,9 @@ pub(crate) struct Config {
     /// The scenarios to play; all of them without a name.
     #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(SCENARIOS.iter().map(|(name, _)| *name)))]
     names: Vec<String>,
+    /// Play campaigns in full size, which takes up to half an hour each.
+    #[arg(long)]
+    pub(crate) full: bool,
     /// Where the servers are installed [default: iot-bridge-real in the user's cache folder].
     #[arg(long, env = "IOT_BRIDGE_REAL_CACHE")]
     cache: Option<PathBuf>,

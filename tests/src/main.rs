@@ -39,7 +39,7 @@ async fn play(config: &Config) -> usize {
     let chosen = config.scenarios();
     let mut failed = 0;
     for (name, scenario) in &chosen {
-        let stage = Stage::new(name, config.cache());
+        let stage = Stage::new(name, config.cache(), config.full);
         if let Err(failure) = scenario(&stage).await {
             failed += 1;
             say(format_args!("{name}: FAILED: {failure}"));

@@ -3,6 +3,7 @@
 mod clients;
 mod hawkbit;
 mod keycloak;
+mod load;
 mod mosquitto;
 mod step_ca;
 mod terminal;
@@ -27,7 +28,10 @@ pub(crate) const SCENARIOS: &[(&str, Scenario)] = &[
     ("clients", |stage| Box::pin(clients::play(stage))),
     ("hawkbit", |stage| Box::pin(hawkbit::play(stage))),
     ("keycloak", |stage| Box::pin(keycloak::play(stage))),
+    ("many-sessions", |stage| Box::pin(load::many_sessions(stage))),
     ("mosquitto", |stage| Box::pin(mosquitto::play(stage))),
+    ("rolling-restart", |stage| Box::pin(load::rolling_restart(stage))),
+    ("stalled-clients", |stage| Box::pin(load::stalled_clients(stage))),
     ("step-ca", |stage| Box::pin(step_ca::play(stage))),
     ("terminal", |stage| Box::pin(terminal::play(stage))),
     ("ttyd", |stage| Box::pin(ttyd::play(stage))),

@@ -13,13 +13,16 @@ use crate::failure::{Failure, ensure};
 pub(crate) struct Stage {
     scenario: String,
     cache: PathBuf,
+    /// Whether campaigns are played in full size.
+    pub(crate) is_full: bool,
 }
 
 impl Stage {
-    pub(crate) fn new(scenario: &str, cache: PathBuf) -> Self {
+    pub(crate) fn new(scenario: &str, cache: PathBuf, is_full: bool) -> Self {
         Self {
             scenario: scenario.to_owned(),
             cache,
+            is_full,
         }
     }
 

@@ -79,6 +79,17 @@ impl ServerProcess {
         Ok(timeout(deadline, self.child.wait()).await??)
     }
 
+    /// Asks it to end, and waits until it has.
+    pub(crate) async fn stop(mut self, deadline: Duration) -> Result<(), Failure> {
+        if let Some(group) = self.group {
+            kill_process_group(group, Signal::TERM)?;
+        }
+        let status = timeout(deadline, self.child.wait()).await??;
+        self.group = None;
+        let name = self.name;
+        crate::failure::ensure(status.success(), format_args!("{name} ended with {status}"))
+    }
+
     /// Kills it as a power cut would, and waits until it is gone.
     pub(crate) async fn kill(mut self) -> Result<(), Failure> {
         self.child.kill().await?;

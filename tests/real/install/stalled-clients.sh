@@ -1,0 +1,8 @@
+# PostgreSQL from Debian, for thousands of clients that stall.
+#
+#   stalled-clients.sh CACHE
+set -euo pipefail
+cd "$(dirname "$0")"
+. ../packages.sh
+
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
