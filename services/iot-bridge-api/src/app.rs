@@ -24,6 +24,7 @@ pub mod updates;
 pub mod webhook_secret;
 
 pub mod backlog;
+pub mod blocked_keys;
 pub mod breaker;
 pub mod jobs;
 pub mod observe;

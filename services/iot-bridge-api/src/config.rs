@@ -28,6 +28,7 @@ pub use neighbours::NeighbourSettings;
 pub use network::NetworkSettings;
 pub use provision::{KeycloakArguments, ProvisionCommand, ThingsboardArguments};
 
+use crate::app::blocked_keys::BlockedKeys;
 use crate::app::token_secret::TokenPepper;
 use crate::app::tokens::TokenOrder;
 use crate::services::{Doors, Settings};
@@ -55,6 +56,9 @@ pub struct Config {
     /// The key of the enrollment tokens.
     #[command(flatten)]
     pub tokens: TokenSettings,
+    /// Keys that no device may have.
+    #[command(flatten)]
+    pub device_keys: DeviceKeySettings,
     /// Who signs.
     #[command(flatten)]
     pub step_ca: StepCaSettings,
@@ -162,6 +166,29 @@ impl ListenerSettings {
     }
 }
 
+/// Keys that no device may have.
+#[derive(Debug, Args)]
+pub struct DeviceKeySettings {
+    /// A file with the public keys that somebody else is known to have: one SHA-256 of a `SubjectPublicKeyInfo` (DER) a
+    /// line, in hex. A CSR with such a key is refused. It is read at the start.
+    #[arg(long, env = "BLOCKED_KEYS_FILE")]
+    pub blocked_keys_file: Option<PathBuf>,
+}
+
+impl DeviceKeySettings {
+    /// Reads the list.
+    pub fn blocked_keys(&self) -> Result<BlockedKeys, ConfigError> {
+        let Some(file) = &self.blocked_keys_file else {
+            return Ok(BlockedKeys::default());
+        };
+        let wrong =
+            |reason: String| ConfigError::new(format!("`BLOCKED_KEYS_FILE` names `{}`, {reason}.", file.display()));
+        let text =
+            std::fs::read_to_string(file).map_err(|error| wrong(format!("which cannot be read: {}", error.kind())))?;
+        BlockedKeys::parse(&text).map_err(|line| wrong(format!("whose line {line} is no SHA-256 in hex")))
+    }
+}
+
 /// The key of the enrollment tokens.
 #[derive(Debug, Args)]
 pub struct TokenSettings {
@@ -205,6 +232,7 @@ impl Config {
         Ok(Settings {
             network: self.network.network()?.into(),
             hub_endpoint: self.network.endpoint()?,
+            blocked_keys: self.device_keys.blocked_keys()?,
             token_pepper: self.tokens.pepper()?,
             reconcile_every: Duration::from_secs(self.network.reconcile_seconds.max(1).into()),
             observe_every: Duration::from_secs(5),

@@ -19,6 +19,7 @@ use wireguard::quick::HubEndpoint;
 use crate::app::addressing::Addressing;
 use crate::app::alignment::{Alignment, AlignmentParts};
 use crate::app::backlog::Backlog;
+use crate::app::blocked_keys::BlockedKeys;
 use crate::app::decommission::Decommission;
 use crate::app::enrollment::{Enrollment, EnrollmentParts};
 use crate::app::fleet::Fleet;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub network: CurrentNetwork,
     /// Where devices find the hub.
     pub hub_endpoint: HubEndpoint,
+    /// Keys that no device may have.
+    pub blocked_keys: BlockedKeys,
     /// The key under which enrollment tokens are remembered.
     pub token_pepper: TokenPepper,
     /// How often the hub is compared with the database.
@@ -138,7 +141,11 @@ impl Services {
             settings,
         } = parts;
         let database = Arc::new(store.clone());
-        let authority = Arc::new(Authority::new(certificate_authority, Arc::clone(&clock)));
+        let authority = Arc::new(Authority::new(
+            certificate_authority,
+            Arc::clone(&clock),
+            settings.blocked_keys,
+        ));
         let network = Arc::new(Network::new(vpn, database.clone(), settings.network));
         let pepper = Arc::new(settings.token_pepper);
         let bridge = Bridge::new(neighbours, &store, &clock, pepper.seal());

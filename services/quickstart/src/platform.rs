@@ -17,6 +17,7 @@ use common::domain::{Clock, CurrentNetwork, SystemClock, VpnNetwork};
 use common::store::{Store, StoreOptions};
 use http::HeaderName;
 use iot_bridge_api::adapters::wireguard::WireguardHub;
+use iot_bridge_api::app::blocked_keys::BlockedKeys;
 use iot_bridge_api::app::token_secret::TokenPepper;
 use iot_bridge_api::{Doors, NeighbourParts, Parts, Services, Settings};
 use oidc_issuer::client::{self, Login};
@@ -280,6 +281,7 @@ fn bridge_settings(network: CurrentNetwork, hub: HubEndpoint, data: &DataFolder)
     Ok(Settings {
         network,
         hub_endpoint: hub,
+        blocked_keys: BlockedKeys::default(),
         token_pepper: TokenPepper::new(&data.token_pepper()?)?,
         reconcile_every: Duration::from_secs(30),
         observe_every: Duration::from_secs(2),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use common::domain::{CertificateIntent, Clock, DeviceId, Digest, IssuedCertificate, System};
 
+use super::blocked_keys::BlockedKeys;
 use super::certificate;
 use super::csr::{self, AcceptedCsr, CsrRejection};
 use crate::kill_points::{KillPoint, reach};
@@ -17,21 +18,23 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Authority {
     ca: Arc<dyn CertificateAuthority>,
     clock: Arc<dyn Clock>,
+    blocked: BlockedKeys,
 }
 
 impl Authority {
     /// Puts the check in front of an authority.
-    pub fn new(ca: Arc<dyn CertificateAuthority>, clock: Arc<dyn Clock>) -> Self {
-        Self { ca, clock }
+    pub fn new(ca: Arc<dyn CertificateAuthority>, clock: Arc<dyn Clock>, blocked: BlockedKeys) -> Self {
+        Self { ca, clock, blocked }
     }
 
-    /// Applies the CSR rules, off the threads that serve requests. A key of the authority's own is none for a device.
+    /// Applies the CSR rules, off the threads that serve requests. A key of the authority's own, or one on the
+    /// operator's list, is none for a device.
     pub(super) async fn accept(&self, id: &DeviceId, pem: &str) -> Result<AcceptedCsr, CsrRejection> {
         let (id, pem) = (id.clone(), pem.to_owned());
         let accepted = tokio::task::spawn_blocking(move || csr::accept(&id, &pem))
             .await
             .expect("the CSR rules neither panic nor are cancelled")?;
-        if self.owns_key(&accepted.key_digest).await {
+        if self.blocked.contains(&accepted.key_digest) || self.owns_key(&accepted.key_digest).await {
             return Err(CsrRejection::KeyBlocked);
         }
         Ok(accepted)

@@ -17,6 +17,7 @@ use common::domain::{Actor, Clock, DeviceId, IdPattern, ManualClock, Timestamp, 
 use common::store::{Store, StoreOptions};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use iot_bridge_api::app::blocked_keys::BlockedKeys;
 use iot_bridge_api::app::token_secret::TokenPepper;
 use iot_bridge_api::app::tokens::TokenOrder;
 use iot_bridge_api::{Doors, NeighbourParts, Parts, Services, Settings};
@@ -118,6 +119,7 @@ impl World {
             settings: Settings {
                 network: network.into(),
                 hub_endpoint: "hub.example.com:51820".parse().unwrap(),
+                blocked_keys: BlockedKeys::default(),
                 token_pepper: TokenPepper::new(&"p".repeat(32).into()).unwrap(),
                 reconcile_every: Duration::from_mins(1),
                 observe_every: Duration::from_secs(5),

@@ -16,15 +16,18 @@ use axum::routing::get;
 use common::chassis::client_address::TrustedProxies;
 use common::chassis::server::{self, ClientAuthorities, Options, Tls, TlsFiles};
 use common::chassis::shutdown::Shutdown;
-use common::domain::{Actor, Clock, DeviceId, IdPattern, ManualClock, SystemClock, VpnNetwork, WireguardPrivateKey};
+use common::domain::{
+    Actor, Clock, DeviceId, Digest, IdPattern, ManualClock, SystemClock, VpnNetwork, WireguardPrivateKey,
+};
 use common::store::{Store, StoreOptions};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use iot_bridge_api::adapters::step_ca::StepCa;
+use iot_bridge_api::app::blocked_keys::BlockedKeys;
 use iot_bridge_api::app::token_secret::TokenPepper;
 use iot_bridge_api::app::tokens::TokenOrder;
 use iot_bridge_api::{Doors, NeighbourParts, Parts, Services, Settings};
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PublicKeyData as _};
 use reqwest::Identity;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -68,6 +71,13 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let hub_key = WireguardPrivateKey::generate();
         let people = People::new();
+        let burnt_key = KeyPair::generate().unwrap();
+        let digest = Digest::of(&burnt_key.subject_public_key_info());
+        fs::write(
+            folder.path().join("blocked-keys"),
+            format!("{digest} # posted by mistake\n"),
+        )
+        .unwrap();
         let past = Past {
             authority: &authority,
             folder: folder.path(),
@@ -93,7 +103,7 @@ impl Stage {
         Self {
             plain,
             tls,
-            burnt_key: KeyPair::generate().unwrap().serialize_pem(),
+            burnt_key: burnt_key.serialize_pem(),
             words,
             identities,
             authority,
@@ -225,6 +235,7 @@ impl Past<'_> {
                 self.authority.server.ca.fingerprint().to_string(),
             ),
             ("STEP_CA_PROVISIONER_KEY_FILE", file("provisioner.jwk")),
+            ("BLOCKED_KEYS_FILE", file("blocked-keys")),
             ("WG_PRIVATE_KEY_FILE", file("hub.key")),
             ("WG_PORT", addresses[2].port().to_string()),
             ("WG_SUBNET", self.network.to_owned()),
@@ -273,6 +284,8 @@ impl Past<'_> {
             settings: Settings {
                 network: VpnNetwork::new(self.network.parse().unwrap(), None).unwrap().into(),
                 hub_endpoint: "hub.example.com:51820".parse().unwrap(),
+                blocked_keys: BlockedKeys::parse(&fs::read_to_string(self.folder.join("blocked-keys")).unwrap())
+                    .unwrap(),
                 token_pepper: TokenPepper::new(&PEPPER.into()).unwrap(),
                 reconcile_every: Duration::from_mins(1),
                 observe_every: Duration::from_secs(5),

@@ -102,6 +102,7 @@ impl<'a> Values<'a> {
             "csr-of-root" => TestDevice::with_key(&id, self.stage.authority().root_key()).csr,
             "csr-of-intermediate" => TestDevice::with_key(&id, self.stage.authority().intermediate_key()).csr,
             "csr-of-provisioner" => TestDevice::with_key(&id, &self.stage.authority().provisioner_key()).csr,
+            "csr-of-burnt" => TestDevice::with_key(&id, &KeyPair::from_pem(&self.stage.burnt_key).unwrap()).csr,
             "private-key" => self.stage.burnt_key.clone(),
             "wg" => wireguard_key().to_base64(),
             "many-names" => "A".repeat(17 * 1024),
