@@ -6,6 +6,7 @@ mod many_sessions;
 mod proxies;
 mod rolling_restart;
 mod stalled_clients;
+mod two_processes;
 
 use std::time::Duration;
 

@@ -87,11 +87,23 @@ impl Person {
         timeout(PATIENCE, self.hear(b"0x")).await?
     }
 
+    /// The name of a session that can be resumed.
+    pub(super) fn session(&self) -> Result<String, Failure> {
+        let greeting = self.greeting.as_ref();
+        let greeting = greeting.ok_or_else(|| Failure::new("the session cannot be resumed"))?;
+        Ok(greeting.session.clone())
+    }
+
     /// Leaves the shell and waits for the proxy's word that it ended.
-    pub(super) async fn exit(mut self) -> Result<(), Failure> {
-        self.say(b"0exit").await?;
-        let code = timeout(PATIENCE, self.closed()).await??;
+    pub(super) async fn exit(self) -> Result<(), Failure> {
+        let code = self.leave().await?;
         ensure(code == 1000, format_args!("the end of the shell is {code}"))
+    }
+
+    /// The same, whatever the word is.
+    pub(super) async fn leave(mut self) -> Result<u16, Failure> {
+        self.say(b"0exit").await?;
+        timeout(PATIENCE, self.closed()).await?
     }
 
     /// Waits for the Close.

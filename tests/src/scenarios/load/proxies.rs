@@ -81,7 +81,8 @@ impl Ground {
             .env("DATABASE_URL", self.postgres.url())
             .env("INSTANCE", name)
             .env("BIND", address.to_string())
-            .env("PUBLIC_URL", format!("http://{address}"))
+            // People come to all of them under one name, which here is any.
+            .env("ALLOWED_HOSTS", "*")
             .env("PEER_URL", format!("http://{address}"))
             .env("OIDC_ISSUER", self.issuer.url())
             .env("OIDC_CLIENT_ID", FakeIssuer::CLIENT_ID)

@@ -10,6 +10,7 @@ use tokio::time::{interval, sleep, timeout};
 
 use super::client::Person;
 use super::proxies::{Ground, Proxy};
+use super::two_processes;
 use crate::failure::{Failure, ensure};
 use crate::stage::{Stage, say};
 
@@ -29,8 +30,21 @@ pub(crate) async fn play(stage: &Stage) -> Result<(), Failure> {
         .await?;
     let first = stage.step("the first proxy starts", ground.proxy("proxy-1")).await?;
     let second = stage.step("the second proxy starts", ground.proxy("proxy-2")).await?;
+    let proxies = [first, second];
+    stage
+        .step(
+            "a person whose connection breaks finds their shell through the other proxy",
+            two_processes::a_shell_is_found_through_the_other(&ground, &proxies),
+        )
+        .await?;
+    stage
+        .step(
+            "a session is killed through the other proxy",
+            two_processes::a_kill_order_arrives(&ground, &proxies),
+        )
+        .await?;
     let entrance = Arc::new(Entrance {
-        processes: [first.address, second.address],
+        processes: proxies.each_ref().map(|proxy| proxy.address),
         token: ground.token(),
         ..Entrance::default_counts()
     });
@@ -40,7 +54,7 @@ pub(crate) async fn play(stage: &Stage) -> Result<(), Failure> {
     let restarted = stage
         .step(
             "both are restarted, one after the other",
-            restart(&ground, [first, second], &entrance, sessions),
+            restart(&ground, proxies, &entrance, sessions),
         )
         .await?;
     let newcomers = visitors.leave().await?;
@@ -58,8 +72,12 @@ pub(crate) async fn play(stage: &Stage) -> Result<(), Failure> {
             ground.all_records_are_closed(),
         )
         .await?;
-    drop(restarted);
-    Ok(())
+    stage
+        .step(
+            "a device that is decommissioned takes its sessions along on both",
+            two_processes::a_device_leaves(&ground, &restarted),
+        )
+        .await
 }
 
 /// What stands in front of the processes: it asks the next one when one takes no connection, or says that it stops.
@@ -202,14 +220,19 @@ impl Visitors {
                 due.tick().await;
                 // One who came to a process that is about to stop hears 1012 instead of a prompt, and asks again.
                 let mut tries = 0;
-                loop {
+                let person = loop {
                     tries += 1;
                     match entrance.open(None).await {
-                        Ok(person) => break drop(person),
+                        Ok(person) => break person,
                         Err(failure) if tries == 3 => return Err(failure.during("a newcomer")),
                         Err(_) => {}
                     }
-                }
+                };
+                let code = person
+                    .leave()
+                    .await
+                    .map_err(|failure| failure.during("a newcomer leaves"))?;
+                ensure([1000, 1012].contains(&code), format_args!("a newcomer was told {code}"))?;
                 visits += 1;
             }
             Ok(visits)
