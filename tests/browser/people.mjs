@@ -162,7 +162,8 @@ class Person {
       await this.page.run("true");
       await this.tab.waitForTimeout(500);
     }
-    return { seconds: (performance.now() - began) / 1000, notice: await this.tab.locator(".notice").innerText() };
+    const seconds = Math.round((performance.now() - began) / 1000);
+    return { seconds, notice: await this.tab.locator(".notice p").innerText() };
   }
 
   picture(file) {

@@ -79,6 +79,14 @@ async fn changes(stage: &Stage, world: &mut World) -> Result<(), Failure> {
     let restarted = world.restarts("olga");
     stage
         .step("the proxy restarts, and the page comes back to a new shell", restarted)
+        .await?;
+    let disabled = world.ends_while_typing("otto", World::disables);
+    stage
+        .step("who is disabled while typing is out within a minute", disabled)
+        .await?;
+    let demoted = world.ends_while_typing("rita", World::takes_the_role_away);
+    stage
+        .step("who loses the role while typing is out within a minute", demoted)
         .await
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::domain::{Clock as _, SystemClock, UpdateLedger as _, UpdateReport, UpdateStatus, VpnNetwork};
 use jsonwebtoken::decode_header;
@@ -26,7 +27,7 @@ use crate::scenarios::wireguard::bridge::Bridge;
 use crate::scenarios::wireguard::hub::HubProcess;
 use crate::scenarios::wireguard::namespace::Namespace;
 use crate::scenarios::wireguard::underlay::Underlay;
-use crate::stage::Stage;
+use crate::stage::{Stage, say};
 
 /// The device's name; its namespace and its interface are called so as well.
 pub(super) const DEVICE: &str = "iott-dev1";
@@ -34,6 +35,9 @@ pub(super) const DEVICE: &str = "iott-dev1";
 const CLIENT: &str = "terminal-widget";
 const NETWORK: &str = "10.8.0.0/16";
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 2);
+
+/// How soon a session ends that its person may not have any more.
+const RIGHTS_GO_WITHIN: Duration = Duration::from_mins(1);
 
 /// In the order in which it has to go.
 pub(super) struct World {
@@ -62,7 +66,7 @@ impl World {
             .step("Keycloak starts with our realm", Keycloak::start(stage, &public_url))
             .await?;
         let people = stage
-            .step("an administrator creates three people", people(&keycloak))
+            .step("an administrator creates four people", people(&keycloak))
             .await?;
         let postgres = stage.step("PostgreSQL starts", Postgres::start(stage)).await?;
         let network = VpnNetwork::new(NETWORK.parse()?, None)?;
@@ -199,6 +203,31 @@ impl World {
         tab.prints("echo kept-$kept.", "kept-.").await
     }
 
+    /// Somebody works on the device, and an administrator does something to them.
+    pub(super) async fn ends_while_typing(
+        &self,
+        who: &'static str,
+        what: impl AsyncFnOnce(&Self, &str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let tab = self.enters(who).await?;
+        tab.does("openDevice", json!([DEVICE])).await?;
+        let (_, id) = self.person(who)?;
+        what(self, id).await?;
+        let end = tab
+            .does("typesUntilTheEnd", json!([RIGHTS_GO_WITHIN.as_secs()]))
+            .await?;
+        say(format_args!("  after {} s: {}", end["seconds"], end["notice"]));
+        tab.does("close", json!([])).await.map(drop)
+    }
+
+    pub(super) async fn disables(&self, id: &str) -> Result<(), Failure> {
+        self.keycloak.admin.disable_person(id).await
+    }
+
+    pub(super) async fn takes_the_role_away(&self, id: &str) -> Result<(), Failure> {
+        self.keycloak.admin.take_role(id, "fleet-operator").await
+    }
+
     async fn log_in(&self, who: &str) -> Result<Tokens, Failure> {
         let (person, _) = self.person(who)?;
         let login = Login {
@@ -227,6 +256,7 @@ async fn people(keycloak: &Keycloak) -> Result<Vec<(Person, String)>, Failure> {
     for (username, role) in [
         ("olga", "fleet-operator"),
         ("otto", "fleet-operator"),
+        ("rita", "fleet-operator"),
         ("ada", "fleet-admin"),
     ] {
         let person = Person {
