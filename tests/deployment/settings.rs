@@ -19,8 +19,6 @@ fn every_setting_that_our_programs_are_given_exists() {
     ];
     // Read by libraries: the password file of PostgreSQL's clients, and the authorities of TLS clients.
     let libraries = ["PGPASSFILE", "SSL_CERT_FILE", "HOME", "TERM"];
-    // Read by the device's scripts.
-    let scripts = ["IOT_DEVICE_UPDATE_KEYRING"];
     let mut seen = 0;
     for (name, service) in services() {
         let image = text(&service["image"]).to_owned();
@@ -30,9 +28,7 @@ fn every_setting_that_our_programs_are_given_exists() {
         let known = variables(program);
         for variable in environment(&service).into_keys() {
             seen += 1;
-            let is_known = known.contains(&variable)
-                || libraries.contains(&variable.as_str())
-                || scripts.contains(&variable.as_str());
+            let is_known = known.contains(&variable) || libraries.contains(&variable.as_str());
             assert!(is_known, "{name} is given `{variable}`, which does not exist");
         }
     }

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 
 from jeepney import DBusAddress, HeaderFields, MessageType, new_error, new_method_return, new_signal
 from jeepney.bus_messages import message_bus
@@ -69,7 +70,7 @@ class Installer:
         self.send(new_signal(HERE, "Completed", "i", (result,)))
         if result == 0:
             # After the updater has told hawkBit.
-            threading.Timer(float(os.environ.get("IOT_DEVICE_REBOOT_SECONDS", "5")), remember, ("reboot", "now")).start()
+            threading.Timer(float(os.environ.get("IOT_DEVICE_REBOOT_SECONDS", "5")), remember, ("reboot", str(time.time_ns()))).start()
 
 
 def checked_version(bundle):
