@@ -133,8 +133,8 @@ async function typeCommand() {
 }
 
 /**
- * ThingsBoard's server cannot be had everywhere, so its origin is answered here: with the widget, run as ThingsBoard runs
- * it. The frame, the login and the policy that names this origin are those of the platform.
+ * ThingsBoard's server cannot be had everywhere, so its place gets this page: with the widget, run as ThingsBoard runs it.
+ * The origin, the frame, the login and the policy that names this origin are those of the platform.
  */
 async function openDashboard() {
   const { descriptor } = JSON.parse(readFileSync(options.widget, "utf8"));
@@ -150,10 +150,9 @@ async function openDashboard() {
       new Function("self", ${JSON.stringify(descriptor.controllerScript)})(window.widget);
       window.widget.onInit();
     </script>`;
-  const dashboard = `${place("things")}/device`;
-  await tab.route(dashboard, (route) => route.fulfill({ contentType: "text/html", body }));
+  await tab.goto(`${place("things")}/api/noauth/oauth2Clients`);
   const silent = tab.waitForRequest((request) => request.url().includes("prompt=none"));
-  await tab.goto(dashboard);
+  await tab.setContent(body);
   await silent;
 }
 
