@@ -44,6 +44,6 @@ wait_for 300 "Keycloak" ended provision-keycloak
 trust
 # The fake ThingsBoard kept nothing on the disk: the bridge tells it again.
 walk new-password align || fail "nobody can log in after the restore"
-wait_for 60 "telemetry" logged thingsboard "telemetry of demo-1: {" --since "$now"
+wait_for 150 "telemetry" logged thingsboard "telemetry of demo-1: {" --since "$now"
 say "drill: restored from $name on an empty machine; the device is back with the certificate that it had, $(since "$began_drill") s"
 walk new-password terminal || fail "there is no shell after the restore"
