@@ -32,6 +32,10 @@ async function openDevice() {
   const device = await findDevice(tab, options);
   await tab.locator(`tr[data-device="${device}"]`).getByRole("button", { name: /^Open/ }).tap();
   await page.waitForPrompt();
+  // Not every device's first shell remembers commands and completes words.
+  await page.focus();
+  await page.run("exec bash --norc");
+  await page.waitForText("bash-");
 }
 
 async function seeKeys() {
@@ -55,6 +59,7 @@ async function stopProgram() {
 async function takeBack() {
   await page.run("clear; echo once-$((5+5))");
   await page.waitForText("once-10");
+  await page.waitForPrompt();
   await key("Arrow up").tap();
   await page.waitFor(async () => (await page.screenText()).split("echo once-").length === 2, "the command again");
   await tab.keyboard.press("Enter");

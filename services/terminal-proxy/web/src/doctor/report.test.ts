@@ -11,6 +11,13 @@ test("the first broken link is the one to mend", () => {
   expect(summary(chain)).toBe("Mend this first: Tunnel. No power.");
 });
 
+test("what a terminal works without is not what to mend first", () => {
+  const mqtt = { check: "mqtt", ok: false, detail: "Never." };
+
+  expect(summary([mqtt, { check: "tcp", ok: false, detail: "Nobody." }])).toBe("Mend this first: Terminal port. Nobody.");
+  expect(summary([mqtt, { check: "tcp", ok: true, detail: "" }])).toMatch(/^The device can be opened\./);
+});
+
 test("what could not be looked at is not said to be in order", () => {
   expect(summary([{ check: "tcp", ok: null, detail: "" }])).not.toContain("in order");
   expect(summary([{ check: "tcp", ok: true, detail: "" }])).toContain("in order");

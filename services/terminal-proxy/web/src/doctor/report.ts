@@ -15,6 +15,9 @@ const NAMES: ReadonlyMap<string, string> = new Map([
   ["ttyd", "Terminal service"],
 ]);
 
+/** What a terminal works without. */
+const BESIDE_THE_WAY: ReadonlySet<string> = new Set(["mqtt"]);
+
 type Verdict = "holds" | "broken" | "unknown";
 
 const VERDICTS: Readonly<Record<Verdict, readonly [mark: string, words: string]>> = {
@@ -42,13 +45,17 @@ export function linkName(check: string): string {
   return NAMES.get(check) ?? `${plain.charAt(0).toUpperCase()}${plain.slice(1)}`;
 }
 
-/** The first broken link is the one to mend: those behind it cannot hold. */
+/** The first broken link on the way to the shell is the one to mend: those behind it cannot hold. */
 export function summary(chain: readonly Link[]): string {
-  const broken = chain.find((link) => link.ok === false);
-  if (broken !== undefined) {
-    return `Mend this first: ${linkName(broken.check)}. ${broken.detail}`;
+  const broken = chain.filter((link) => link.ok === false);
+  const first = broken.find((link) => !BESIDE_THE_WAY.has(link.check));
+  if (first !== undefined) {
+    return `Mend this first: ${linkName(first.check)}. ${first.detail}`;
   }
-  return chain.some((link) => link.ok === null) ? "Nothing is broken as far as could be seen." : "Everything is in order: the device can be opened.";
+  if (chain.some((link) => link.ok === null)) {
+    return "Nothing that a terminal needs is broken, as far as could be seen.";
+  }
+  return broken.length === 0 ? "Everything is in order: the device can be opened." : "The device can be opened. What is broken below, a terminal works without.";
 }
 
 function list(chain: readonly Link[]): HTMLElement {
