@@ -34,7 +34,7 @@ pub(crate) use self::frame::{
 };
 pub(crate) use self::input::{Company, Witness};
 use self::input::{Input, InputEnd};
-pub(crate) use self::keeping::{Kept, keep, leave_device};
+pub(crate) use self::keeping::{Kept, keep, leave_device, sign_of_life};
 pub(crate) use self::messages::{MessageLimits, MessageReader, Received};
 use self::output::Output;
 pub(crate) use self::output::OutputEnd;

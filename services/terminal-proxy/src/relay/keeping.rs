@@ -47,7 +47,7 @@ pub(crate) async fn keep<D: Kept, T>(
                 return Poll::Ready(Err(Ending::DeviceLost));
             }
             if unsent.is_empty() {
-                append_frame(unsent, Opcode::Pong, Some(fresh_mask()), &[]);
+                sign_of_life(unsent);
                 if beat.is_multiple_of(DEVICE_PING_TICKS) {
                     append_frame(unsent, Opcode::Ping, Some(fresh_mask()), &[]);
                 }
@@ -59,6 +59,11 @@ pub(crate) async fn keep<D: Kept, T>(
         device.poll_take(cx).map(|end| Err(ending_of(end)))
     })
     .await
+}
+
+/// Adds what keeps a device's ttyd from giving up behind the frames that are on their way to it.
+pub(crate) fn sign_of_life(unsent: &mut Vec<u8>) {
+    append_frame(unsent, Opcode::Pong, Some(fresh_mask()), &[]);
 }
 
 /// Says Close to a device and leaves it; ttyd ends the process when its connection closes.

@@ -11,7 +11,7 @@ use super::resuming::say_close;
 use super::running::Session;
 use super::stops::Stops;
 use crate::recording::Recorder;
-use crate::relay::{Company, Ends, RelayLimits, Relayed, Size, Witness, keep, leave_device, relay};
+use crate::relay::{Company, Ends, RelayLimits, Relayed, Size, Witness, keep, leave_device, relay, sign_of_life};
 use crate::tap::{Acknowledged, Greeting, OutputLog, TappedDevice};
 
 pub(super) struct Attendance<'session> {
@@ -79,6 +79,9 @@ impl<'session> Attendance<'session> {
                     return relayed;
                 }
             };
+            // Each browser begins with a pulse of its own. Who changes browsers faster than a pulse would leave the
+            // device without a sign of life, and ttyd gives up after 10 s.
+            sign_of_life(&mut unsent);
             self.greet(Some(back.offset));
             let again = self.attend(back.browser, Some(unsent)).await;
             relayed = relayed.followed_by(again);

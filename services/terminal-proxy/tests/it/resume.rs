@@ -49,6 +49,22 @@ async fn a_lost_connection_is_no_lost_shell_and_loses_no_byte() {
 }
 
 #[tokio::test]
+async fn a_device_hears_of_life_however_fast_browsers_change() {
+    let world = World::new().await;
+    let (_first, greeting) = world.opened_to_resume("/terminal/pump-1", "operator").await;
+    let id = greeting["session_id"].as_str().unwrap();
+    let target = format!("/terminal/pump-1?resume={id}&offset=0");
+
+    for _ in 0..3 {
+        let (mut terminal, _) = world.opened_to_resume(&target, "operator").await;
+        terminal.say("0x").await;
+        terminal.hear("0x").await;
+    }
+
+    assert!(world.device.look(|seen| seen.pongs) >= 3);
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_said_to_be_lost() {
     let world = World::with(|settings| settings.limits.resume_buffer_bytes = 16).await;
     let (terminal, greeting) = world.opened_to_resume("/terminal/pump-1", "operator").await;
@@ -122,7 +138,7 @@ async fn a_shell_that_nobody_comes_back_to_ends() {
     drop(terminal);
 
     assert_eq!(world.session_end().await, "browser_lost");
-    assert_eq!(world.device.look(|seen| seen.ended), 1);
+    world.until_the_process_ended().await;
 }
 
 #[tokio::test]
@@ -213,6 +229,16 @@ const FOR_GOOD: CloseFrame = CloseFrame {
 };
 
 impl World {
+    /// The device hears of its end at about the time at which it is on record.
+    async fn until_the_process_ended(&self) {
+        let ended = async {
+            while self.device.look(|seen| seen.ended) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    }
+
     /// Waits until the newest session has no browser.
     async fn until_alone(&self) {
         let alone = async {

@@ -47,6 +47,8 @@ pub(crate) struct Seen {
     pub(crate) heads: Vec<String>,
     /// The messages, command bytes included.
     pub(crate) messages: Vec<String>,
+    /// How many signs of life came that nobody asked for.
+    pub(crate) pongs: usize,
     /// How many connections ended.
     pub(crate) ended: usize,
 }
@@ -130,6 +132,7 @@ impl TestDevice {
             };
             match message {
                 Some(Ok(Message::Binary(bytes))) if self.answer(&mut socket, &bytes).await.is_none() => break,
+                Some(Ok(Message::Pong(_))) => self.seen.lock().unwrap().pongs += 1,
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => break,
             }
