@@ -5,6 +5,7 @@ use std::process::Command;
 use reqwest::{Certificate, Client};
 use tempfile::TempDir;
 
+use crate::cpu::Program;
 use crate::postgres::Postgres;
 use crate::process::{Process, free_port, printed};
 use crate::step_ca::StepCa;
@@ -13,11 +14,18 @@ pub(crate) struct Bridge {
     pub(crate) url: String,
     pub(crate) token: String,
     pub(crate) client: Client,
-    _process: Process,
+    process: Process,
     _home: TempDir,
 }
 
 impl Bridge {
+    pub(crate) fn program(&self) -> Program {
+        Program {
+            name: "bridge",
+            pid: self.process.id(),
+        }
+    }
+
     /// Starts one on PostgreSQL, or else on a SQLite file.
     pub(crate) async fn start(authority: &StepCa, postgres: Option<&Postgres>) -> Self {
         let home = tempfile::tempdir().unwrap();
@@ -53,7 +61,7 @@ impl Bridge {
             url: format!("https://localhost:{tls}/devices"),
             token: token.to_owned(),
             client: Client::builder().tls_certs_only(roots).no_proxy().build().unwrap(),
-            _process: process,
+            process,
             _home: home,
         }
     }

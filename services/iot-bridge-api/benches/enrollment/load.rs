@@ -11,6 +11,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::bridge::Bridge;
+use crate::cpu::{Meter, Program};
 use crate::step_ca::StepCa;
 
 /// What was measured, over all rounds.
@@ -18,6 +19,7 @@ use crate::step_ca::StepCa;
 pub(crate) struct Figures {
     took: Duration,
     each: Vec<Duration>,
+    used: Vec<(&'static str, Duration)>,
 }
 
 impl Figures {
@@ -30,6 +32,22 @@ impl Figures {
     pub(crate) fn percentile(&mut self, percent: usize) -> Duration {
         self.each.sort();
         self.each[(self.each.len() - 1) * percent / 100]
+    }
+
+    /// What each program used for one device.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let count = u32::try_from(self.each.len()).unwrap();
+        self.used.iter().map(move |(name, time)| (*name, *time / count))
+    }
+
+    fn add(&mut self, used: Vec<(&'static str, Duration)>) {
+        if self.used.is_empty() {
+            self.used = used;
+        } else {
+            for (sum, (_, time)) in self.used.iter_mut().zip(used) {
+                sum.1 += time;
+            }
+        }
     }
 }
 
@@ -57,6 +75,7 @@ impl Load {
 
     /// Has every request signed by step-ca, each with a token of its own, and nothing else.
     pub(crate) async fn direct(&self, authority: &StepCa, figures: &mut Figures) {
+        let meter = Meter::start(&[Program::this(), authority.program()]);
         self.run(figures, async |device| {
             let intent = CertificateIntent {
                 id: uuid::Uuid::now_v7(),
@@ -67,10 +86,12 @@ impl Load {
             authority.adapter.sign(&intent).await.unwrap();
         })
         .await;
+        figures.add(meter.stop());
     }
 
     /// Enrolls every device at the bridge.
-    pub(crate) async fn bridge(&self, bridge: &Bridge, figures: &mut Figures) {
+    pub(crate) async fn bridge(&self, bridge: &Bridge, others: &[Program], figures: &mut Figures) {
+        let meter = Meter::start(&[&[Program::this(), bridge.program()], others].concat());
         self.run(figures, async |device| {
             let url = format!("{}/{}/enroll", bridge.url, device.id);
             let request = bridge.client.post(url).bearer_auth(&bridge.token);
@@ -81,6 +102,7 @@ impl Load {
             assert_eq!(status, StatusCode::CREATED, "{answer}");
         })
         .await;
+        figures.add(meter.stop());
     }
 
     async fn run(&self, figures: &mut Figures, visit: impl AsyncFn(&Device)) {

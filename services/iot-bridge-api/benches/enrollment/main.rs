@@ -11,6 +11,7 @@
 )]
 
 mod bridge;
+mod cpu;
 mod load;
 mod postgres;
 mod process;
@@ -35,10 +36,10 @@ struct Arguments {
     #[arg(long, env = "HOME", hide = true)]
     home: PathBuf,
     /// How many devices come at a time.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 128)]
     concurrency: usize,
     /// How many devices come in a round.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 1000)]
     devices: usize,
     /// How many rounds.
     #[arg(long, default_value_t = 3)]
@@ -73,9 +74,14 @@ async fn main() {
         let load = load::Load::new(round, arguments.devices, arguments.concurrency);
         load.direct(&authority, &mut direct).await;
         if let Some(bridge) = &on_postgres {
-            load.bridge(bridge, &mut with_postgres).await;
+            let others: Vec<_> = postgres
+                .iter()
+                .map(Postgres::program)
+                .chain([authority.program()])
+                .collect();
+            load.bridge(bridge, &others, &mut with_postgres).await;
         }
-        load.bridge(&sqlite, &mut with_sqlite).await;
+        load.bridge(&sqlite, &[authority.program()], &mut with_sqlite).await;
     }
     let Arguments {
         concurrency,
@@ -102,4 +108,9 @@ fn row(name: &str, figures: &mut Figures, alone: Option<f64>) {
         milliseconds(figures.percentile(50)),
         milliseconds(figures.percentile(99)),
     );
+    let used: Vec<_> = figures
+        .used()
+        .map(|(program, time)| format!("{program} {:.2} ms", time.as_secs_f64() * 1000.0))
+        .collect();
+    println!("    processor time for each: {}", used.join(", "));
 }

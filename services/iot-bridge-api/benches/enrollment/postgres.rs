@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::cpu::Program;
 use crate::process::{free_port, printed};
 
 /// The user that Debian runs it as; it refuses to run as root.
@@ -42,6 +43,16 @@ impl Postgres {
                 .arg("start"),
         );
         Some(server)
+    }
+
+    /// The first process of the server, whose children serve the connections.
+    pub(crate) fn program(&self) -> Program {
+        let file = self.home.path().join("data/postmaster.pid");
+        let text = std::fs::read_to_string(file).unwrap();
+        Program {
+            name: "PostgreSQL",
+            pid: text.lines().next().unwrap().parse().unwrap(),
+        }
     }
 
     pub(crate) fn url(&self) -> String {

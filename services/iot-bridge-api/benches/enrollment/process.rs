@@ -24,6 +24,10 @@ impl Process {
         }
         panic!("nothing listens on its port: {}", said(log));
     }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
 }
 
 impl Drop for Process {

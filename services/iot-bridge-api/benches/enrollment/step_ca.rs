@@ -10,6 +10,7 @@ use iot_bridge_api::adapters::step_ca::{ProvisionerSecret, RootFingerprint, Step
 use iot_bridge_api::ports::CertificateAuthority as _;
 use tempfile::TempDir;
 
+use crate::cpu::Program;
 use crate::process::{Process, free_port, printed};
 
 const PROVISIONER: &str = "iot-bridge";
@@ -21,7 +22,7 @@ pub(crate) struct StepCa {
     programs: PathBuf,
     pub(crate) port: u16,
     pub(crate) adapter: Adapter,
-    _process: Process,
+    process: Process,
     home: TempDir,
 }
 
@@ -45,8 +46,15 @@ impl StepCa {
             programs: programs.to_owned(),
             port,
             adapter,
-            _process: process,
+            process,
             home,
+        }
+    }
+
+    pub(crate) fn program(&self) -> Program {
+        Program {
+            name: "step-ca",
+            pid: self.process.id(),
         }
     }
 
