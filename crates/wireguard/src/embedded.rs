@@ -9,12 +9,12 @@ use common::domain::{Clock, Timestamp, VpnAddress, VpnNetwork, WireguardKey, Wir
 use gotatun::device::configure::{DeviceWrite, PeerMut, PeerStats};
 use gotatun::x25519::PublicKey;
 use ipnet::IpNet;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::hub::dump::Dump;
 use crate::hub::rules::{check, differing, not_applied};
-use crate::hub::{Hub, HubError, PeerConfig, PeerStatus};
+use crate::hub::{Hub, HubError, HubHealth, PeerConfig, PeerStatus};
 use crate::stack::TunnelStream;
 use crate::tunnel::{Tunnel, TunnelError, peer};
 
@@ -55,8 +55,17 @@ pub struct EmbeddedHub {
     memory: Mutex<Memory>,
 }
 
-/// When each peer's last handshake was: gotatun forgets it when the session lapses, after three minutes.
-type Memory = HashMap<WireguardKey, Timestamp>;
+/// What the hub knows of its peers. Nobody else has the device, so this is how it is: to list a thousand peers for
+/// every one that is added would cost more than the rest of an enrollment.
+#[derive(Default)]
+struct Memory {
+    /// When each peer's last handshake was: gotatun forgets it when the session lapses, after three minutes.
+    handshakes: HashMap<WireguardKey, Timestamp>,
+    /// The peers with their addresses; what was seen of them is as old as the last listing.
+    peers: Dump,
+    /// A change was begun and not finished: only a listing tells.
+    is_doubtful: bool,
+}
 
 /// Why a device could not be dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -126,7 +135,7 @@ impl EmbeddedHub {
         loop {
             // Held until the connection exists, so that who removes the peer finds it and resets it.
             let mut memory = self.memory.lock().await;
-            let peers = self.dump(&mut memory).await;
+            let peers = self.list(&mut memory).await;
             let [holder] = peers.holders(address.ip()) else {
                 return Err(DialError::UnknownAddress);
             };
@@ -140,30 +149,46 @@ impl EmbeddedHub {
         }
     }
 
-    async fn dump(&self, memory: &mut Memory) -> Dump {
+    async fn list<'a>(&self, memory: &'a mut Memory) -> &'a Dump {
         let now = self.clock.now();
-        let mut dump = Dump::default();
+        let Memory {
+            handshakes,
+            peers,
+            is_doubtful,
+        } = memory;
+        *is_doubtful = true;
+        peers.clear();
         for stats in self.tunnel.wireguard.peers().await {
             let Ok(key) = WireguardKey::from_bytes(stats.peer.public_key.to_bytes()) else {
                 continue; // cannot be: every key went in as a WireguardKey
             };
             if let Some(age) = stats.stats.last_handshake {
-                memory.insert(key, now - age);
+                handshakes.insert(key, now - age);
             }
-            dump.insert(status(key, stats, memory.get(&key).copied()));
+            peers.insert(status(key, stats, handshakes.get(&key).copied()));
         }
-        memory.retain(|key, _| dump.get(key).is_some());
-        dump
+        handshakes.retain(|key, _| peers.get(key).is_some());
+        *is_doubtful = false;
+        peers
     }
 
-    /// Adds new peers, and moves known ones to another address.
-    async fn apply(&self, changes: &[PeerConfig]) -> Result<(), HubError> {
+    async fn lock(&self) -> MutexGuard<'_, Memory> {
+        let mut memory = self.memory.lock().await;
+        if memory.is_doubtful {
+            self.list(&mut memory).await;
+        }
+        memory
+    }
+
+    /// Adds new peers, and moves known ones to another address. Returns those that are not there now.
+    async fn apply(&self, changes: &[PeerConfig]) -> Result<Vec<PeerConfig>, HubError> {
         let write = async |device: &mut DeviceWrite<'_, _>| {
             // All addresses are given up before any is taken, so that two peers can exchange theirs.
             for change in changes {
                 let key = PublicKey::from(*change.key.as_bytes());
                 device.modify_peer(&key, PeerMut::clear_allowed_ips).await;
             }
+            let mut missing = Vec::new();
             for change in changes {
                 let key = PublicKey::from(*change.key.as_bytes());
                 let address = change.address.ip();
@@ -172,9 +197,12 @@ impl EmbeddedHub {
                 if !device.modify_peer(&key, update).await {
                     let mut new = peer(&change.key, address);
                     new.endpoint = change.endpoint;
-                    device.add_peer(new);
+                    if !device.add_peer(new) {
+                        missing.push(*change);
+                    }
                 }
             }
+            missing
         };
         self.tunnel.wireguard.write(write).await.map_err(HubError::unavailable)
     }
@@ -195,35 +223,80 @@ impl Hub for EmbeddedHub {
     }
 
     async fn ensure_peers(&self, peers: &[PeerConfig]) -> Result<(), HubError> {
-        let mut memory = self.memory.lock().await;
-        let before = self.dump(&mut memory).await;
-        check(peers, &self.identity, &before)?;
-        let changes = differing(peers, &before);
-        for change in &changes {
-            self.abort_connections_with(before.get(&change.key));
+        let mut memory = self.lock().await;
+        check(peers, &self.identity, &memory.peers)?;
+        let changes = differing(peers, &memory.peers);
+        if changes.is_empty() {
+            return Ok(());
         }
-        self.apply(&changes).await?;
-
-        not_applied(&differing(peers, &self.dump(&mut memory).await))
+        for change in &changes {
+            self.abort_connections_with(memory.peers.get(&change.key));
+        }
+        memory.is_doubtful = true;
+        let missing = self.apply(&changes).await?;
+        for change in &changes {
+            let known = memory.peers.remove(&change.key);
+            memory.peers.insert(placed(*change, known));
+        }
+        for change in &missing {
+            memory.peers.remove(&change.key);
+        }
+        memory.is_doubtful = false;
+        not_applied(&differing(peers, &memory.peers))
     }
 
     async fn remove_peers(&self, keys: &[WireguardKey]) -> Result<(), HubError> {
-        let mut memory = self.memory.lock().await;
-        let before = self.dump(&mut memory).await;
+        let mut memory = self.lock().await;
+        memory.is_doubtful = true;
         for key in keys {
-            self.abort_connections_with(before.get(key));
+            self.abort_connections_with(memory.peers.get(key));
         }
         let write = async |device: &mut DeviceWrite<'_, _>| {
             for key in keys {
                 device.remove_peer(&PublicKey::from(*key.as_bytes())).await;
             }
         };
-        self.tunnel.wireguard.write(write).await.map_err(HubError::unavailable)
+        self.tunnel
+            .wireguard
+            .write(write)
+            .await
+            .map_err(HubError::unavailable)?;
+        for key in keys {
+            memory.peers.remove(key);
+            memory.handshakes.remove(key);
+        }
+        memory.is_doubtful = false;
+        Ok(())
     }
 
     async fn peers(&self) -> Result<Vec<PeerStatus>, HubError> {
         let mut memory = self.memory.lock().await;
-        Ok(self.dump(&mut memory).await.into_values().collect())
+        Ok(self.list(&mut memory).await.values().cloned().collect())
+    }
+
+    async fn health(&self) -> Result<HubHealth, HubError> {
+        let peers = self.lock().await.peers.len();
+        let identity = self.identity;
+        Ok(HubHealth { identity, peers })
+    }
+}
+
+/// Describes a peer that was just given an address.
+fn placed(change: PeerConfig, known: Option<PeerStatus>) -> PeerStatus {
+    let allowed_addresses = vec![IpNet::from(IpAddr::V4(change.address.ip()))];
+    match known {
+        Some(known) => PeerStatus {
+            allowed_addresses,
+            ..known
+        },
+        None => PeerStatus {
+            key: change.key,
+            allowed_addresses,
+            last_handshake: None,
+            endpoint: change.endpoint,
+            received_bytes: 0,
+            sent_bytes: 0,
+        },
     }
 }
 

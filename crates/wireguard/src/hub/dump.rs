@@ -27,10 +27,6 @@ impl Dump {
         self.peers.values()
     }
 
-    pub(crate) fn into_values(self) -> impl Iterator<Item = PeerStatus> {
-        self.peers.into_values()
-    }
-
     /// Returns the peers that have this address.
     pub(crate) fn holders(&self, address: Ipv4Addr) -> &[WireguardKey] {
         let host = IpNet::from(std::net::IpAddr::V4(address));
