@@ -4,6 +4,7 @@
 //! record and its jobs included; the database's own constraints decide races.
 
 mod connect;
+mod given;
 mod group_commit;
 mod statement;
 mod transaction;
@@ -18,11 +19,11 @@ mod drift;
 mod events;
 mod invariants;
 mod jobs;
-mod ledger_commit;
 mod life;
 mod live;
 mod metrics;
 mod network_plan;
+mod plain_admission;
 mod processes;
 mod registry;
 mod renewal;
@@ -40,7 +41,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use self::group_commit::CommitQueue;
-use self::ledger_commit::LedgerQueue;
 use self::statement::sql;
 use self::transaction::Backend;
 use crate::domain::{Clock, StoreError, VpnNetwork};
@@ -62,7 +62,6 @@ struct Shared {
     /// Only these give out addresses: the database may know networks of former configurations.
     networks: Mutex<Networks>,
     commits: CommitQueue,
-    ledger: LedgerQueue,
     /// Keeps other processes away from a SQLite file for as long as this lives.
     _claim: Option<File>,
 }
@@ -148,7 +147,8 @@ impl Store {
     /// `url` is `sqlite:///absolute/path`, `sqlite://relative/path`, `sqlite::memory:` (for tests) or
     /// `postgres://user@host/database`.
     pub async fn open(url: &str, options: StoreOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (backend, claim) = connect::connect(url, &options).await?;
+        // On the heap: what it takes to open a database is too much to carry along in every future that does.
+        let (backend, claim) = Box::pin(connect::connect(url, &options)).await?;
         Ok(Self {
             shared: Arc::new(Shared {
                 backend,
@@ -157,7 +157,6 @@ impl Store {
                 address_quarantine: options.address_quarantine,
                 networks: Mutex::default(),
                 commits: CommitQueue::default(),
-                ledger: LedgerQueue::default(),
                 _claim: claim,
             }),
         })

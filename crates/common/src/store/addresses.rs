@@ -59,43 +59,57 @@ async fn ensure_prefix(transaction: &mut Transaction, prefix: Ipv4Net, hub: Ipv4
     transaction.execute(statement).await.map(drop)
 }
 
-/// Takes an address out of the pools of these networks; none when they are exhausted.
+/// Takes so many addresses out of the pools of these networks; fewer when they are exhausted.
 pub(super) async fn allocate(
     transaction: &mut Transaction,
     networks: &Networks,
-) -> Result<Option<Ipv4Addr>, StoreError> {
+    wanted: usize,
+) -> Result<Vec<Ipv4Addr>, StoreError> {
+    let now = transaction.now;
     // Whoever holds the pools decides alone.
-    let statement = sql(
-        "SELECT network, first_address, last_address, hub_address, next_address FROM address_pool
-                         ORDER BY first_address FOR UPDATE",
-    );
+    let statement = sql("SELECT network, first_address, last_address, hub_address, next_address,
+                                EXISTS (SELECT 1 FROM released_address
+                                    WHERE free_at <= $1 AND address BETWEEN first_address AND last_address) AS has_free
+                         FROM address_pool
+                         ORDER BY first_address FOR UPDATE");
     let mut pools = Vec::new();
-    for pool in transaction.all(statement).await? {
+    for pool in transaction.all(statement.bind(&now)).await? {
         if networks.contains(&pool.get::<String>("network")?) {
             pools.push(pool);
         }
     }
+    let mut addresses = Vec::with_capacity(wanted);
     for pool in &pools {
-        if let Some(address) = take_released(transaction, pool).await? {
-            return Ok(Some(address));
+        let left = wanted - addresses.len();
+        if left > 0 && pool.get_flag("has_free")? {
+            addresses.extend(take_released(transaction, pool, left).await?);
         }
     }
-    for pool in pools {
-        let (next, hub): (i64, i64) = (pool.get("next_address")?, pool.get("hub_address")?);
-        let address = if next == hub { next + 1 } else { next };
-        if address > pool.get("last_address")? {
-            continue;
+    for pool in &pools {
+        let left = wanted - addresses.len();
+        if left > 0 {
+            addresses.extend(take_new(transaction, pool, left).await?);
         }
-        let statement = sql("UPDATE address_pool SET next_address = $2 WHERE network = $1");
-        transaction
-            .execute(statement.bind(&pool.get::<String>("network")?).bind(&(address + 1)))
-            .await?;
-        let address = u32::try_from(address).map_err(|_| StoreError::Corrupt {
-            column: "address_pool.next_address",
-        })?;
-        return Ok(Some(Ipv4Addr::from(address)));
     }
-    Ok(None)
+    Ok(addresses)
+}
+
+/// Takes addresses that were never given out.
+async fn take_new(transaction: &mut Transaction, pool: &Row, wanted: usize) -> Result<Vec<Ipv4Addr>, StoreError> {
+    let (next, last): (i64, i64) = (pool.get("next_address")?, pool.get("last_address")?);
+    let hub: i64 = pool.get("hub_address")?;
+    let taken: Vec<i64> = (next..=last).filter(|address| *address != hub).take(wanted).collect();
+    let Some(newest) = taken.last() else {
+        return Ok(Vec::new());
+    };
+    let statement = sql("UPDATE address_pool SET next_address = $2 WHERE network = $1");
+    transaction
+        .execute(statement.bind(&pool.get::<String>("network")?).bind(&(newest + 1)))
+        .await?;
+    let column = "address_pool.next_address";
+    let address = |number: i64| u32::try_from(number).map(Ipv4Addr::from);
+    let addresses: Result<_, _> = taken.into_iter().map(address).collect();
+    addresses.map_err(|_| StoreError::Corrupt { column })
 }
 
 /// Puts a decommissioned device's address into quarantine.
@@ -113,9 +127,9 @@ pub(super) async fn release(
         .map(drop)
 }
 
-/// Takes a used address again, only when its quarantine is over and neither a session nor a peer that the hub has
-/// yet to forget can still reach it.
-async fn take_released(transaction: &mut Transaction, pool: &Row) -> Result<Option<Ipv4Addr>, StoreError> {
+/// Takes used addresses again, only when their quarantine is over and neither a session nor a peer that the hub has
+/// yet to forget can still reach them.
+async fn take_released(transaction: &mut Transaction, pool: &Row, wanted: usize) -> Result<Vec<Ipv4Addr>, StoreError> {
     let now = transaction.now;
     let statement = sql("SELECT address FROM released_address
                          WHERE free_at <= $1 AND address BETWEEN $2 AND $3
@@ -125,17 +139,19 @@ async fn take_released(transaction: &mut Transaction, pool: &Row) -> Result<Opti
                                  WHERE job.device_id = released_address.device_id AND system = 'vpn')
                              AND NOT EXISTS (SELECT 1 FROM address_pool WHERE hub_address = address)
                          ORDER BY free_at, address
-                         LIMIT 1");
+                         LIMIT $4");
     let statement = statement
         .bind(&now)
         .bind(&pool.get::<Ipv4Addr>("first_address")?)
-        .bind(&pool.get::<Ipv4Addr>("last_address")?);
-    let Some(row) = transaction.optional(statement).await? else {
-        return Ok(None);
-    };
-    let address: Ipv4Addr = row.get("address")?;
-    transaction
-        .execute(sql("DELETE FROM released_address WHERE address = $1").bind(&address))
-        .await?;
-    Ok(Some(address))
+        .bind(&pool.get::<Ipv4Addr>("last_address")?)
+        .bind(&i64::try_from(wanted).unwrap_or(i64::MAX));
+    let mut addresses = Vec::new();
+    for row in transaction.all(statement).await? {
+        let address: Ipv4Addr = row.get("address")?;
+        transaction
+            .execute(sql("DELETE FROM released_address WHERE address = $1").bind(&address))
+            .await?;
+        addresses.push(address);
+    }
+    Ok(addresses)
 }

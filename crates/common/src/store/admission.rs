@@ -7,7 +7,7 @@ use super::transaction::Transaction;
 use super::{Networks, addresses, audit, certificates, devices, jobs, live, tokens};
 use crate::domain::{
     Actor, Admission, AdmitError, Application, AuditEvent, CertificateState, Device, DeviceId, DeviceState, Digest,
-    EnrollmentToken, JobAction, StoreError, System, TokenPurpose, WireguardKey,
+    EnrollmentToken, JobAction, StoreError, System, Timestamp, TokenPurpose, WireguardKey,
 };
 
 /// Admits a device, or says why not; a refusal undoes everything.
@@ -39,8 +39,9 @@ pub(super) async fn admit(
     claim_keys(transaction, id, &token, application).await?;
     let address = match standing.device.address {
         Some(address) => address,
-        None => addresses::allocate(transaction, networks)
+        None => addresses::allocate(transaction, networks, 1)
             .await?
+            .pop()
             .ok_or(AdmitError::AddressPoolExhausted)?,
     };
     complete_device(transaction, id, address, application).await?;
@@ -58,13 +59,23 @@ pub(super) async fn admit(
 }
 
 /// Finds the token that this secret opens, when it is good, and for this id if one is named.
-pub(super) async fn check_token(
+async fn check_token(
     transaction: &mut Transaction,
     secret: &Digest,
     id: Option<&DeviceId>,
 ) -> Result<EnrollmentToken, AdmitError> {
-    let token = tokens::usable(transaction, secret)
-        .await?
+    let known = tokens::find(transaction, secret).await?;
+    judge_token(known, id, transaction.now)
+}
+
+/// Says whether a token is good, and for this id if one is named.
+pub(super) fn judge_token(
+    token: Option<EnrollmentToken>,
+    id: Option<&DeviceId>,
+    now: Timestamp,
+) -> Result<EnrollmentToken, AdmitError> {
+    let token = token
+        .filter(|token| token.revoked_at.is_none() && now < token.expires_at)
         .ok_or(AdmitError::InvalidToken)?;
     if id.is_some_and(|id| !token.id_pattern.matches(id)) {
         return Err(AdmitError::DeviceMismatch);

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 
 use super::Store;
-use super::statement::{Row, milliseconds, sql};
+use super::given::sql_given;
+use super::statement::{Row, Values, milliseconds, row, sql, sql_about};
 use super::transaction::{Transaction, in_transaction};
 use crate::domain::{Actor, AuditEvent, AuditFilter, AuditRecord, AuditTrail, DeviceId, Digest, StoreError, Timestamp};
 
@@ -79,14 +80,6 @@ pub(super) async fn append(transaction: &mut Transaction, event: &AuditEvent) ->
     Ok(())
 }
 
-/// Has events recorded in their order when the transaction is committed.
-pub(super) async fn append_all(transaction: &mut Transaction, events: &[AuditEvent]) -> Result<(), StoreError> {
-    for event in events {
-        transaction.record(event.clone());
-    }
-    Ok(())
-}
-
 /// Writes the records of a transaction, as its last step: from here to the commit the chain of this instance is
 /// locked.
 pub(super) async fn write(transaction: &mut Transaction, events: &[AuditEvent]) -> Result<(), StoreError> {
@@ -94,10 +87,13 @@ pub(super) async fn write(transaction: &mut Transaction, events: &[AuditEvent]) 
         return Ok(());
     }
     let (mut sequence, mut hash) = lock_head(transaction).await?;
+    let instance = transaction.instance.to_string();
+    let last = sequence + i64::try_from(events.len()).unwrap_or(i64::MAX);
+    let mut rows = Vec::with_capacity(events.len());
     for event in events {
         sequence += 1;
         let link = Link {
-            instance: transaction.instance.to_string(),
+            instance: instance.clone(),
             sequence,
             recorded_at: transaction.now,
             actor: event.actor.to_string(),
@@ -107,12 +103,18 @@ pub(super) async fn write(transaction: &mut Transaction, events: &[AuditEvent]) 
             previous_hash: hash,
         };
         hash = link.hash();
-        insert(transaction, &link, &hash).await?;
+        rows.push(link.into_row(&hash, last));
     }
-    let instance = transaction.instance.to_string();
-    let statement = sql("UPDATE audit_head SET sequence = $2, hash = $3 WHERE instance = $1");
-    let statement = statement.bind(&instance).bind(&sequence).bind(&hash);
-    transaction.execute(statement).await.map(drop)
+    let texts = sql_given!(
+        (instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash: bytes, hash: bytes, last)
+        records: "INSERT INTO audit
+                      (instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash, hash)
+                  SELECT instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash, hash
+                  FROM given",
+        head: "UPDATE audit_head SET sequence = given.sequence, hash = given.hash
+               FROM given WHERE audit_head.instance = given.instance AND given.sequence = given.last"
+    );
+    transaction.change(sql_about(texts, rows), events.len() + 1).await
 }
 
 /// Locks the end of this instance's chain, and begins the chain if there is none.
@@ -129,22 +131,6 @@ async fn lock_head(transaction: &mut Transaction) -> Result<(i64, Digest), Store
             .execute(statement.bind(&instance).bind(&CHAIN_START))
             .await?;
     }
-}
-
-async fn insert(transaction: &mut Transaction, link: &Link, hash: &Digest) -> Result<(), StoreError> {
-    let statement = sql("INSERT INTO audit
-                             (instance, sequence, recorded_at, actor, action, device_id, detail, previous_hash, hash)
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
-    .bind(&link.instance)
-    .bind(&link.sequence)
-    .bind(&link.recorded_at)
-    .bind(&link.actor)
-    .bind(&link.action)
-    .bind_optional(link.device_id.as_ref())
-    .bind(&link.detail)
-    .bind(&link.previous_hash)
-    .bind(hash);
-    transaction.execute(statement).await.map(drop)
 }
 
 /// Follows one chain from its start to its head; says what does not fit first.
@@ -207,6 +193,20 @@ impl Link {
             detail: row.get("detail")?,
             previous_hash: row.get("previous_hash")?,
         })
+    }
+
+    fn into_row(self, hash: &Digest, last: i64) -> Values {
+        row()
+            .bind(&self.instance)
+            .bind(&self.sequence)
+            .bind(&self.recorded_at)
+            .bind(&self.actor)
+            .bind(&self.action)
+            .bind_optional(self.device_id.as_ref())
+            .bind(&self.detail)
+            .bind(&self.previous_hash)
+            .bind(hash)
+            .bind(&last)
     }
 
     /// Hashes every field with its length before it (eight bytes, big endian), so that no two records have one

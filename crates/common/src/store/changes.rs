@@ -1,15 +1,18 @@
 //! The changes that come by the hundred when a fleet enrolls or renews: they share their commits.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::admission::{self, Refusal};
 use super::group_commit::Change;
 use super::transaction::Transaction;
-use super::{Networks, certificates, life, renewal};
+use super::{Networks, certificates, life, plain_admission, renewal};
 use crate::domain::{
-    Admission, AdmitError, Application, CertificateIntent, Device, DeviceId, Digest, IssuedCertificate, RegistryError,
-    Renewal, StoreError, System,
+    Admission, AdmitError, Application, CertificateIntent, CertificateState, Device, DeviceId, Digest,
+    IssuedCertificate, RegistryError, Renewal, StoreError, System,
 };
 
 pub(super) struct Admit {
@@ -26,6 +29,13 @@ impl Change for Admit {
 
     async fn write(&self, transaction: &mut Transaction) -> Result<Admission, AdmitError> {
         admission::admit(transaction, &self.networks, &self.id, &self.secret, &self.application).await
+    }
+
+    async fn write_plain(
+        transaction: &mut Transaction,
+        changes: &[Arc<Self>],
+    ) -> Result<Vec<Option<Admission>>, StoreError> {
+        plain_admission::admit(transaction, changes).await
     }
 }
 
@@ -58,6 +68,30 @@ impl Change for RecordCertificate {
     async fn write(&self, transaction: &mut Transaction) -> Result<IssuedCertificate, StoreError> {
         certificates::issue(transaction, &self.intent, &self.issued).await
     }
+
+    async fn write_plain(
+        transaction: &mut Transaction,
+        changes: &[Arc<Self>],
+    ) -> Result<Vec<Option<IssuedCertificate>>, StoreError> {
+        // An intent that was signed twice keeps the first certificate, which is seen when they come one by one.
+        let mut seen = HashSet::new();
+        let signed: Vec<_> = changes
+            .iter()
+            .filter(|change| seen.insert(change.intent.id))
+            .map(|change| (&change.intent, &change.issued))
+            .collect();
+        let mut done = certificates::issue_plain(transaction, &signed).await?;
+        let mut issued = Vec::with_capacity(changes.len());
+        for change in changes {
+            let is_done = done.remove(&change.intent.id);
+            if is_done {
+                let (device, state) = (&change.intent.device_id, CertificateState::Active);
+                certificates::record_issued(transaction, device, &change.issued, state).await?;
+            }
+            issued.push(is_done.then(|| change.issued.clone()));
+        }
+        Ok(issued)
+    }
 }
 
 pub(super) struct MarkEnrolled {
@@ -72,6 +106,20 @@ impl Change for MarkEnrolled {
 
     async fn write(&self, transaction: &mut Transaction) -> Result<Device, RegistryError> {
         life::mark_enrolled(transaction, &self.id, &self.systems).await
+    }
+
+    async fn write_plain(
+        transaction: &mut Transaction,
+        changes: &[Arc<Self>],
+    ) -> Result<Vec<Option<Device>>, StoreError> {
+        let mut seen = HashSet::new();
+        let wanted: Vec<_> = changes
+            .iter()
+            .filter(|change| seen.insert(&change.id))
+            .map(|change| (&change.id, change.systems.as_slice()))
+            .collect();
+        let mut marked = life::mark_admitted(transaction, &wanted).await?;
+        Ok(changes.iter().map(|change| marked.remove(&change.id)).collect())
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::pool::PoolConnectionMetadata;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlitePool};
 
@@ -25,6 +26,8 @@ const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 
 /// How long a caller waits for a connection before it hears that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may have been idle to be used without asking whether it is still there.
+const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
 /// How long SQLite waits for a lock that someone else holds, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -96,14 +99,39 @@ async fn connect_postgres(url: &str, options: &StoreOptions) -> Result<Backend, 
         ("statement_timeout", "10s"),
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "15s"),
+        // No statement here is worth being compiled.
+        ("jit", "off"),
     ];
-    let pool = PgPoolOptions::new()
-        .max_connections(options.max_connections)
+    let server = server.options(limits);
+    // It finds a few rows by their keys. A plan that is made while a new database is empty would read whole tables, and
+    // is kept while they grow.
+    let by_key = [
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+    ];
+    let committer = postgres_pool(1).connect_with(server.clone().options(by_key));
+    let others = postgres_pool(options.max_connections.saturating_sub(1).max(1)).connect_with(server);
+    Ok(Backend::Postgres {
+        committer: committer.await.map_err(unavailable)?,
+        others: others.await.map_err(unavailable)?,
+    })
+}
+
+fn postgres_pool(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(server.options(limits))
-        .await
-        .map_err(unavailable)?;
-    Ok(Backend::Postgres(pool))
+        .test_before_acquire(false)
+        .before_acquire(|connection, seen| Box::pin(test_if_idle(connection, seen)))
+}
+
+/// Asks a connection for a sign of life, unless it gave one a moment ago. One that is dead is replaced.
+async fn test_if_idle(connection: &mut PgConnection, seen: PoolConnectionMetadata) -> sqlx::Result<bool> {
+    if seen.idle_for < TRUSTED_IDLE_TIME {
+        return Ok(true);
+    }
+    Ok(connection.ping().await.is_ok())
 }
 
 /// A SQLite connection lives as long as the store: it costs nothing, and an in-memory database dies with it.

@@ -135,7 +135,7 @@ pub(super) async fn read_back(transaction: &mut Transaction, id: &DeviceId) -> R
         .ok_or(StoreError::Corrupt { column: "device.id" })
 }
 
-fn device(row: &Row) -> Result<Device, StoreError> {
+pub(super) fn device(row: &Row) -> Result<Device, StoreError> {
     Ok(Device {
         id: row.get("id")?,
         state: row.get("state")?,

@@ -1,12 +1,14 @@
 //! The standing orders to outside systems.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::Store;
-use super::statement::{Row, sql};
+use super::given::sql_given;
+use super::statement::{Row, row, sql, sql_about};
 use super::transaction::{Transaction, in_transaction};
 use crate::domain::{DeviceId, Job, JobAction, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
 
@@ -75,6 +77,39 @@ pub(super) async fn place(
         transaction.execute(statement).await?;
     }
     Ok(())
+}
+
+/// An order for a system, to be placed with others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) device: &'a DeviceId,
+    pub(super) system: System,
+    pub(super) action: JobAction,
+}
+
+/// Places many orders as [`place`] does, of several for one device and system the last.
+pub(super) async fn place_all(transaction: &mut Transaction, orders: &[Order<'_>]) -> Result<(), StoreError> {
+    let now = transaction.now;
+    let latest: BTreeMap<_, _> = orders
+        .iter()
+        .map(|order| ((order.device, order.system.as_str()), order))
+        .collect();
+    if latest.is_empty() {
+        return Ok(());
+    }
+    let rows = latest.values().map(|order| {
+        let row = row().bind(&Uuid::now_v7()).bind(order.device).bind(&order.system);
+        row.bind(&order.action).bind(&now)
+    });
+    let texts = sql_given!(
+        (id, device_id, system, action, now)
+        "INSERT INTO job (id, device_id, system, action, state, generation, attempts, created_at, next_attempt_at)
+         SELECT id, device_id, system, action, 'pending', 1, 0, now, now FROM given WHERE true
+         ON CONFLICT (device_id, system) DO UPDATE
+         SET action = excluded.action, state = 'pending', generation = job.generation + 1, attempts = 0,
+             created_at = excluded.created_at, next_attempt_at = excluded.next_attempt_at, last_error = NULL"
+    );
+    transaction.execute(sql_about(texts, rows.collect())).await.map(drop)
 }
 
 async fn claim(

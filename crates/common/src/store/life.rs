@@ -1,13 +1,16 @@
 //! What happens to a device after its admission: service, quarantine, release, decommissioning.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use super::statement::sql;
+use super::given::sql_given;
+use super::jobs::Order;
+use super::statement::{row, sql, sql_about};
 use super::transaction::Transaction;
 use super::{addresses, admission, audit, certificates, devices, jobs, live};
 use crate::domain::{
-    Actor, CertificateState, Device, DeviceChanges, DeviceId, DeviceState, JobAction, RegistryError, Retired,
-    StoreError, System, Timestamp,
+    Actor, Device, DeviceChanges, DeviceId, DeviceState, JobAction, RegistryError, Retired, StoreError, System,
+    Timestamp,
 };
 
 /// Puts a device into service. Without an active certificate it stays where it is.
@@ -16,27 +19,56 @@ pub(super) async fn mark_enrolled(
     id: &DeviceId,
     systems: &[System],
 ) -> Result<Device, RegistryError> {
+    if let Some(device) = mark_admitted(transaction, &[(id, systems)]).await?.remove(id) {
+        return Ok(device);
+    }
     let device = lock(transaction, id).await?.device;
     match device.state {
-        DeviceState::Enrolled => return Ok(device),
-        DeviceState::Quarantined | DeviceState::Retired => {
-            return Err(RegistryError::WrongState(device.state));
+        DeviceState::Enrolled => Ok(device),
+        DeviceState::Admitted | DeviceState::Quarantined | DeviceState::Retired => {
+            Err(RegistryError::WrongState(device.state))
         }
-        DeviceState::Admitted => {}
     }
-    let current = certificates::current(transaction, id).await?;
-    let has_certificate = current.is_some_and(|current| current.record.state == CertificateState::Active);
-    if !has_certificate || device.address.is_none() || device.wireguard_key.is_none() {
-        return Err(RegistryError::WrongState(device.state));
-    }
+}
+
+/// Puts many devices into service, of those that were admitted and have all that they need. Returns them.
+pub(super) async fn mark_admitted(
+    transaction: &mut Transaction,
+    wanted: &[(&DeviceId, &[System])],
+) -> Result<HashMap<DeviceId, Device>, StoreError> {
     let now = transaction.now;
-    let statement = sql("UPDATE device SET state = 'enrolled', enrolled_at = COALESCE(enrolled_at, $2) WHERE id = $1");
-    transaction.execute(statement.bind(id).bind(&now)).await?;
-    jobs::place(transaction, id, systems, JobAction::Ensure).await?;
-    let device = devices::read_back(transaction, id).await?;
+    let rows = wanted.iter().map(|(id, _)| row().bind(*id).bind(&now));
+    let texts = sql_given!(
+        (device, now)
+        "UPDATE device SET state = 'enrolled', enrolled_at = COALESCE(device.enrolled_at, given.now)
+         FROM given
+         WHERE device.id = given.device AND device.state = 'admitted'
+             AND device.address IS NOT NULL AND device.wireguard_key IS NOT NULL
+             AND EXISTS (SELECT 1 FROM certificate
+                 WHERE certificate.id = device.certificate_id AND certificate.state = 'active')
+         RETURNING id, state, group_name, device_type, display_name, epoch, address, wireguard_key, created_at,
+             enrolled_at, retired_at, last_connected_at"
+    );
+    let mut marked = HashMap::new();
+    for row in transaction.all(sql_about(texts, rows.collect())).await? {
+        let device = devices::device(&row)?;
+        record_enrolled(transaction, &device).await?;
+        marked.insert(device.id.clone(), device);
+    }
+    let in_service = wanted.iter().filter(|(id, _)| marked.contains_key(*id));
+    let orders: Vec<_> = in_service
+        .flat_map(|(device, systems)| {
+            let action = JobAction::Ensure;
+            systems.iter().map(move |&system| Order { device, system, action })
+        })
+        .collect();
+    jobs::place_all(transaction, &orders).await?;
+    Ok(marked)
+}
+
+async fn record_enrolled(transaction: &mut Transaction, device: &Device) -> Result<(), StoreError> {
     let detail = serde_json::json!({ "epoch": device.epoch });
-    audit::append_about(transaction, Actor::Bridge, "device.enrolled", id, detail).await?;
-    Ok(device)
+    audit::append_about(transaction, Actor::Bridge, "device.enrolled", &device.id, detail).await
 }
 
 /// Takes a device out of service for good; doing it again only lists its certificates.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::admission::{self, Refusal};
 use super::changes::{Admit, MarkEnrolled, RecordCertificate, RecordProof, Refuse, Renew};
 use super::transaction::in_transaction;
-use super::{Store, addresses, life, renewal};
+use super::{Store, addresses, life, renewal, tokens};
 use crate::domain::{
     Actor, Admission, AdmitError, Application, CertificateIntent, Device, DeviceChanges, DeviceId, DeviceRegistry,
     Digest, IssuedCertificate, LiveFacts, RegistryError, Renewal, RetireError, Retired, StoreError, System, Timestamp,
@@ -22,9 +22,7 @@ impl DeviceRegistry for Store {
     }
 
     async fn check_token(&self, token: &Digest, id: Option<&DeviceId>) -> Result<(), AdmitError> {
-        let mut snapshot = self.snapshot().await?;
-        let verdict = admission::check_token(&mut snapshot, token, id).await.map(drop);
-        drop(snapshot);
+        let verdict = self.check(token, id).await;
         if let Err(refusal) = &verdict
             && !matches!(refusal, AdmitError::Store(_))
         {
@@ -126,6 +124,12 @@ impl DeviceRegistry for Store {
 }
 
 impl Store {
+    async fn check(&self, token: &Digest, id: Option<&DeviceId>) -> Result<(), AdmitError> {
+        let row = self.optional(tokens::by_secret(token)).await?;
+        let known = row.as_ref().map(tokens::enrollment_token).transpose()?;
+        admission::judge_token(known, id, self.shared.clock.now()).map(drop)
+    }
+
     async fn refuse(&self, id: Option<&DeviceId>, token: &Digest, refusal: Refusal) -> Result<(), StoreError> {
         let (id, secret) = (id.cloned(), *token);
         self.commit(Refuse { id, secret, refusal }).await

@@ -1,9 +1,13 @@
 //! The ledger of terminal sessions.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
-use super::ledger_commit::LedgerEntry;
-use super::statement::{Row, sql};
+use super::given::sql_given;
+use super::group_commit::Change;
+use super::statement::{Row, row, sql, sql_about};
 use super::transaction::{Transaction, in_transaction};
 use super::{Store, audit};
 use crate::domain::{
@@ -22,15 +26,14 @@ pub(super) const ORPHANED: SessionEnding = SessionEnding {
 #[async_trait]
 impl SessionLedger for Store {
     async fn open_session(&self, session: &NewSession) -> Result<(), RegistryError> {
-        // Others' sessions share the transaction, so a refusal is a result and not an error that undoes it.
-        let is_on_record = self.commit_entry(LedgerEntry::Open(session.clone())).await?;
-        is_on_record.then_some(()).ok_or(RegistryError::Unknown)
+        self.commit(LedgerEntry::Open(session.clone())).await
     }
 
     async fn close_session(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
-        self.commit_entry(LedgerEntry::Close(id, ending.clone()))
-            .await
-            .map(drop)
+        match self.commit(LedgerEntry::Close(id, ending.clone())).await {
+            Ok(()) | Err(RegistryError::Unknown | RegistryError::WrongState(_)) => Ok(()),
+            Err(RegistryError::Store(error)) => Err(error),
+        }
     }
 
     async fn close_orphans(&self, instance: &str) -> Result<u64, StoreError> {
@@ -88,90 +91,141 @@ impl SessionLedger for Store {
     }
 }
 
-/// Writes lines of the ledger, and then all of their audit records: whoever holds the chain waits for no session.
-/// Says of each whether its session is on record.
-pub(super) async fn write(transaction: &mut Transaction, entries: &[LedgerEntry]) -> Result<Vec<bool>, StoreError> {
-    let mut events = Vec::with_capacity(entries.len());
-    let mut on_record = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let (is_on_record, event) = match entry {
-            LedgerEntry::Open(session) => open(transaction, session).await?,
-            LedgerEntry::Close(id, ending) => (true, close(transaction, *id, ending).await?),
+/// One line of the ledger of sessions. Both kinds come in one, because no line may overtake another one.
+enum LedgerEntry {
+    Open(NewSession),
+    Close(SessionId, SessionEnding),
+}
+
+#[async_trait]
+impl Change for LedgerEntry {
+    type Done = ();
+    type Refused = RegistryError;
+
+    /// A session that is on record already was opened by a committer who left; one that is closed stays as it is.
+    async fn write(&self, transaction: &mut Transaction) -> Result<(), RegistryError> {
+        match self {
+            Self::Open(session) => {
+                let statement = sql("SELECT id FROM session WHERE id = $1").bind(&session.id);
+                let is_known = transaction.optional(statement).await?.is_some();
+                let is_open = is_known || !open(transaction, &[session]).await?.is_empty();
+                is_open.then_some(()).ok_or(RegistryError::Unknown)
+            }
+            Self::Close(id, ending) => Ok(close(transaction, &[(*id, ending)]).await?),
+        }
+    }
+
+    async fn write_plain(transaction: &mut Transaction, changes: &[Arc<Self>]) -> Result<Vec<Option<()>>, StoreError> {
+        let (mut openings, mut closings, mut closed) = (Vec::new(), Vec::new(), HashSet::new());
+        for change in changes {
+            match change.as_ref() {
+                Self::Open(session) => openings.push(session),
+                Self::Close(id, ending) if closed.insert(*id) => closings.push((*id, ending)),
+                Self::Close(..) => {}
+            }
+        }
+        let opened = open(transaction, &openings).await?;
+        close(transaction, &closings).await?;
+        let is_done = |change: &Arc<Self>| match change.as_ref() {
+            Self::Open(session) => opened.contains(&session.id),
+            Self::Close(..) => true,
         };
-        on_record.push(is_on_record);
-        events.extend(event);
+        Ok(changes.iter().map(|change| is_done(change).then_some(())).collect())
     }
-    audit::append_all(transaction, &events).await?;
-    Ok(on_record)
 }
 
-/// The device is looked at and not locked: a proxy may not write devices, and what happens to one a moment after the
+/// Opens sessions on devices that are as they were authorised; says which.
+///
+/// The devices are looked at and not locked: a proxy may not write devices, and what happens to one a moment after the
 /// session began has to end the session anyway.
-async fn open(transaction: &mut Transaction, session: &NewSession) -> Result<(bool, Option<AuditEvent>), StoreError> {
-    let now = transaction.now;
-    let statement = sql("INSERT INTO session
-                             (id, device_id, device_epoch, subject, username, instance, client_address, opened_at,
-                              recorded)
-                         SELECT $1, device.id, device.epoch, $4, $5, $6, $7, $8, $9
-                         FROM device WHERE device.id = $2 AND device.epoch = $3 AND device.state = 'enrolled'
-                         ON CONFLICT (id) DO NOTHING")
-    .bind(&session.id)
-    .bind(&session.device_id)
-    .bind(&session.device_epoch)
-    .bind(&session.subject)
-    .bind(&session.username)
-    .bind(&session.instance)
-    .bind(&session.client_address)
-    .bind(&now)
-    .bind(&session.recorded);
-    if transaction.execute(statement).await? == 0 {
-        // It is there when this is done over, because the first committer left.
-        let statement = sql("SELECT id FROM session WHERE id = $1").bind(&session.id);
-        return Ok((transaction.optional(statement).await?.is_some(), None));
+async fn open(transaction: &mut Transaction, sessions: &[&NewSession]) -> Result<HashSet<SessionId>, StoreError> {
+    if sessions.is_empty() {
+        return Ok(HashSet::new());
     }
-    let event = AuditEvent {
-        actor: person(session),
-        action: "session.opened",
-        device_id: Some(session.device_id.clone()),
-        detail: serde_json::json!({
-            "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
-            "recorded": session.recorded,
-        }),
-    };
-    Ok((true, Some(event)))
+    let now = transaction.now;
+    let rows = sessions.iter().map(|session| {
+        row()
+            .bind(&session.id)
+            .bind(&session.device_id)
+            .bind(&session.device_epoch)
+            .bind(&session.subject)
+            .bind(&session.username)
+            .bind(&session.instance)
+            .bind(&session.client_address)
+            .bind(&now)
+            .bind(&session.recorded)
+    });
+    let texts = sql_given!(
+        (session, device, device_epoch, subject, username, instance, client_address, now, recorded)
+        "INSERT INTO session (id, device_id, device_epoch, subject, username, instance, client_address, opened_at,
+             recorded)
+         SELECT session, device.id, device.epoch, subject, username, instance, client_address, now, recorded
+         FROM given JOIN device ON device.id = given.device
+         WHERE device.epoch = given.device_epoch AND device.state = 'enrolled'
+         ON CONFLICT (id) DO NOTHING
+         RETURNING id"
+    );
+    let rows = transaction.all(sql_about(texts, rows.collect())).await?;
+    let opened = rows
+        .iter()
+        .map(|row| row.get("id"))
+        .collect::<Result<HashSet<SessionId>, _>>()?;
+    for session in sessions.iter().filter(|session| opened.contains(&session.id)) {
+        let event = AuditEvent {
+            actor: person(session),
+            action: "session.opened",
+            device_id: Some(session.device_id.clone()),
+            detail: serde_json::json!({
+                "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
+                "recorded": session.recorded,
+            }),
+        };
+        audit::append(transaction, &event).await?;
+    }
+    Ok(opened)
 }
 
-async fn close(
-    transaction: &mut Transaction,
-    id: SessionId,
-    ending: &SessionEnding,
-) -> Result<Option<AuditEvent>, StoreError> {
+/// Closes the sessions that are still open.
+async fn close(transaction: &mut Transaction, endings: &[(SessionId, &SessionEnding)]) -> Result<(), StoreError> {
+    if endings.is_empty() {
+        return Ok(());
+    }
     let now = transaction.now;
-    let statement = sql(
-        "UPDATE session SET closed_at = $2, reason = $3, output_bytes = $4, input_bytes = $5,
-                                            recording_hash = $6
-                         WHERE id = $1 AND closed_at IS NULL
-                         RETURNING id, device_id, device_epoch, subject, username, instance, client_address, recorded",
-    )
-    .bind(&id)
-    .bind(&now)
-    .bind_text(ending.reason)
-    .bind(&ending.output_bytes)
-    .bind(&ending.input_bytes)
-    .bind_optional(ending.recording.as_ref());
-    let Some(row) = transaction.optional(statement).await? else {
-        return Ok(None);
-    };
-    let session = new_session(&row)?;
-    Ok(Some(AuditEvent {
-        actor: person(&session),
-        action: "session.closed",
-        device_id: Some(session.device_id),
-        detail: serde_json::json!({
-            "session": id, "reason": ending.reason, "output_bytes": ending.output_bytes,
-            "input_bytes": ending.input_bytes, "recording": ending.recording.map(|hash| hash.to_string()),
-        }),
-    }))
+    let rows = endings.iter().map(|(id, ending)| {
+        row()
+            .bind(id)
+            .bind(&now)
+            .bind(&ending.reason.to_owned())
+            .bind(&ending.output_bytes)
+            .bind(&ending.input_bytes)
+            .bind_optional(ending.recording.as_ref())
+    });
+    let texts = sql_given!(
+        (session, now, reason, output_bytes, input_bytes, recording: bytes)
+        "UPDATE session
+         SET closed_at = given.now, reason = given.reason, output_bytes = given.output_bytes,
+             input_bytes = given.input_bytes, recording_hash = given.recording
+         FROM given WHERE session.id = given.session AND session.closed_at IS NULL
+         RETURNING id, device_id, device_epoch, subject, username, instance, client_address, recorded"
+    );
+    let mut left: HashMap<_, _> = endings.iter().copied().collect();
+    for row in transaction.all(sql_about(texts, rows.collect())).await? {
+        let session = new_session(&row)?;
+        let Some(ending) = left.remove(&session.id) else {
+            continue;
+        };
+        let event = AuditEvent {
+            actor: person(&session),
+            action: "session.closed",
+            detail: serde_json::json!({
+                "session": session.id, "reason": ending.reason, "output_bytes": ending.output_bytes,
+                "input_bytes": ending.input_bytes, "recording": ending.recording.map(|hash| hash.to_string()),
+            }),
+            device_id: Some(session.device_id),
+        };
+        audit::append(transaction, &event).await?;
+    }
+    Ok(())
 }
 
 async fn request_end(transaction: &mut Transaction, id: SessionId, by: &Actor) -> Result<(), RegistryError> {

@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
 use uuid::Uuid;
 
+use super::given::{self, Texts};
 use crate::domain::{
     CertificateState, DeviceId, DeviceState, Digest, DriftKind, GroupName, IdPattern, JobAction, JobState,
     PlatformEventKind, SessionId, StoreError, System, TerminalPurpose, Timestamp, TokenPurpose, UpdateStatus,
@@ -21,53 +22,101 @@ const LOCK: &str = " FOR UPDATE";
 /// Begins a statement. The text is whole, and the same for both databases; ` FOR UPDATE…` at its end locks rows on
 /// PostgreSQL and is left out on SQLite, where a writer is alone anyway.
 pub(super) fn sql(text: &'static str) -> Statement {
+    let (sqlite, postgres) = (text, text);
     Statement {
-        text,
-        values: Vec::new(),
+        texts: Texts { sqlite, postgres },
+        values: Values::default(),
+        rows: Vec::new(),
     }
 }
 
-/// SQL with its values, in the order of `$1`, `$2`, ….
+/// Begins a statement about the rows of `given`, written with [`sql_given`](super::given::sql_given). At least one is
+/// needed.
+pub(super) fn sql_about(texts: Texts, rows: Vec<Values>) -> Statement {
+    debug_assert!(!rows.is_empty(), "PostgreSQL cannot tell the types of no values");
+    Statement {
+        texts,
+        values: Values::default(),
+        rows,
+    }
+}
+
+/// SQL with its values, in the order of `$1`, `$2`, …, or its rows.
 #[derive(Debug)]
 pub(super) struct Statement {
-    text: &'static str,
-    values: Vec<Value>,
+    texts: Texts,
+    values: Values,
+    rows: Vec<Values>,
 }
 
 impl Statement {
+    pub(super) fn bind<T: Column>(mut self, value: &T) -> Self {
+        self.values = self.values.bind(value);
+        self
+    }
+
+    pub(super) fn bind_optional<T: Column>(mut self, value: Option<&T>) -> Self {
+        self.values = self.values.bind_optional(value);
+        self
+    }
+
+    pub(super) fn bind_text(mut self, value: &str) -> Self {
+        self.values.0.push(Value::Text(Some(value.to_owned())));
+        self
+    }
+
+    pub(super) fn into_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
+        let text = self.texts.sqlite;
+        let query = sqlx::query(text.split_once(LOCK).map_or(text, |(unlocked, _)| unlocked));
+        if !self.rows.is_empty() {
+            return query.bind(given::to_json(self.rows));
+        }
+        self.values.into_iter().fold(query, |query, value| match value {
+            Value::Text(text) => query.bind(text),
+            Value::Integer(integer) => query.bind(integer),
+            Value::Bytes(bytes) => query.bind(bytes),
+        })
+    }
+
+    pub(super) fn into_postgres(self) -> Query<'static, Postgres, PgArguments> {
+        let query = sqlx::query(self.texts.postgres);
+        if !self.rows.is_empty() {
+            return given::bind_columns(query, self.rows);
+        }
+        self.values.into_iter().fold(query, |query, value| match value {
+            Value::Text(text) => query.bind(text),
+            Value::Integer(integer) => query.bind(integer),
+            Value::Bytes(bytes) => query.bind(bytes),
+        })
+    }
+}
+
+/// Begins a row of `given`.
+pub(super) fn row() -> Values {
+    Values::default()
+}
+
+/// Values in their order.
+#[derive(Debug, Default)]
+pub(super) struct Values(Vec<Value>);
+
+impl Values {
     pub(super) fn bind<T: Column>(self, value: &T) -> Self {
         self.bind_optional(Some(value))
     }
 
     pub(super) fn bind_optional<T: Column>(mut self, value: Option<&T>) -> Self {
-        self.values.push(T::Raw::into_value(value.map(T::to_raw)));
+        self.0.push(T::Raw::into_value(value.map(T::to_raw)));
         self
     }
+}
 
-    pub(super) fn bind_text(mut self, value: &str) -> Self {
-        self.values.push(Value::Text(Some(value.to_owned())));
-        self
-    }
+impl IntoIterator for Values {
+    type Item = Value;
+    type IntoIter = std::vec::IntoIter<Value>;
 
-    pub(super) fn into_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
-        let text = self.text.split_once(LOCK).map_or(self.text, |(unlocked, _)| unlocked);
-        self.values
-            .into_iter()
-            .fold(sqlx::query(text), |query, value| match value {
-                Value::Text(text) => query.bind(text),
-                Value::Integer(integer) => query.bind(integer),
-                Value::Bytes(bytes) => query.bind(bytes),
-            })
-    }
-
-    pub(super) fn into_postgres(self) -> Query<'static, Postgres, PgArguments> {
-        self.values
-            .into_iter()
-            .fold(sqlx::query(self.text), |query, value| match value {
-                Value::Text(text) => query.bind(text),
-                Value::Integer(integer) => query.bind(integer),
-                Value::Bytes(bytes) => query.bind(bytes),
-            })
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 
@@ -77,6 +126,29 @@ pub(super) enum Value {
     Text(Option<String>),
     Integer(Option<i64>),
     Bytes(Option<Vec<u8>>),
+}
+
+impl Value {
+    pub(super) fn into_text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => text,
+            Self::Integer(_) | Self::Bytes(_) => None,
+        }
+    }
+
+    pub(super) fn into_integer(self) -> Option<i64> {
+        match self {
+            Self::Integer(integer) => integer,
+            Self::Text(_) | Self::Bytes(_) => None,
+        }
+    }
+
+    pub(super) fn into_bytes(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Text(_) | Self::Integer(_) => None,
+        }
+    }
 }
 
 /// A row of either database.
@@ -90,6 +162,15 @@ impl Row {
     /// Reads a column that is never null.
     pub(super) fn get<T: Column>(&self, column: &'static str) -> Result<T, StoreError> {
         self.optional(column)?.ok_or(StoreError::Corrupt { column })
+    }
+
+    /// Reads what a condition among the columns says: each database has its own type for it.
+    pub(super) fn get_flag(&self, column: &'static str) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+        .map_err(|_| StoreError::Corrupt { column })
     }
 
     /// Reads a column that may be null.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::statement::{Row, sql};
+use super::statement::{Row, Statement, sql};
 use super::transaction::{Transaction, in_transaction};
 use super::{Store, audit};
 use crate::domain::{
@@ -30,16 +30,6 @@ impl EnrollmentTokens for Store {
     }
 }
 
-/// Finds the token that this secret opens, when it is neither expired nor revoked.
-pub(super) async fn usable(
-    transaction: &mut Transaction,
-    secret: &Digest,
-) -> Result<Option<EnrollmentToken>, StoreError> {
-    let now = transaction.now;
-    let token = by_secret(transaction, secret).await?;
-    Ok(token.filter(|token| token.revoked_at.is_none() && now < token.expires_at))
-}
-
 /// Uses a token once more; returns false when its quota or its time is over.
 pub(super) async fn consume(transaction: &mut Transaction, id: Uuid) -> Result<bool, StoreError> {
     let statement = sql("UPDATE enrollment_token SET used = used + 1
@@ -54,21 +44,25 @@ pub(super) async fn count_refusal(
 ) -> Result<Option<EnrollmentToken>, StoreError> {
     let statement = sql("UPDATE enrollment_token SET refused = refused + 1 WHERE secret_hash = $1");
     transaction.execute(statement.bind(secret)).await?;
-    by_secret(transaction, secret).await
+    find(transaction, secret).await
 }
 
-async fn by_secret(transaction: &mut Transaction, secret: &Digest) -> Result<Option<EnrollmentToken>, StoreError> {
+pub(super) async fn find(
+    transaction: &mut Transaction,
+    secret: &Digest,
+) -> Result<Option<EnrollmentToken>, StoreError> {
+    let row = transaction.optional(by_secret(secret)).await?;
+    row.as_ref().map(enrollment_token).transpose()
+}
+
+/// Asks for the token that a secret opens.
+pub(super) fn by_secret(secret: &Digest) -> Statement {
     let statement = sql(
         "SELECT id, purpose, id_pattern, group_name, quota, used, refused, expires_at, revoked_at,
                                 created_by, created_at
                          FROM enrollment_token WHERE secret_hash = $1",
     );
-    transaction
-        .optional(statement.bind(secret))
-        .await?
-        .as_ref()
-        .map(enrollment_token)
-        .transpose()
+    statement.bind(secret)
 }
 
 async fn create(
@@ -140,7 +134,7 @@ async fn revoke(transaction: &mut Transaction, id: Uuid, by: &Actor) -> Result<(
     Ok(audit::append(transaction, &event).await?)
 }
 
-fn enrollment_token(row: &Row) -> Result<EnrollmentToken, StoreError> {
+pub(super) fn enrollment_token(row: &Row) -> Result<EnrollmentToken, StoreError> {
     Ok(EnrollmentToken {
         id: row.get("id")?,
         purpose: row.get("purpose")?,

@@ -21,11 +21,9 @@ pub(super) const ATTEMPTS: u8 = 8;
 #[derive(Debug)]
 pub(super) enum Backend {
     /// One connection writes, so that writers queue here and not in SQLite's busy handler; the others read.
-    Sqlite {
-        writer: SqlitePool,
-        readers: SqlitePool,
-    },
-    Postgres(PgPool),
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    /// One connection commits what many want, so that it knows the plans of its statements; the others do all else.
+    Postgres { committer: PgPool, others: PgPool },
 }
 
 impl Backend {
@@ -35,7 +33,10 @@ impl Backend {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { committer, others } => {
+                others.close().await;
+                committer.close().await;
+            }
         }
     }
 
@@ -43,16 +44,23 @@ impl Backend {
         match self {
             // Without IMMEDIATE a reader that turns into a writer fails instead of waiting.
             Self::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Connection::Sqlite),
-            Self::Postgres(pool) => pool.begin().await.map(Connection::Postgres),
+            Self::Postgres { others, .. } => others.begin().await.map(Connection::Postgres),
+        }
+    }
+
+    async fn begin_batch(&self) -> sqlx::Result<Connection> {
+        match self {
+            Self::Sqlite { .. } => self.begin_write().await,
+            Self::Postgres { committer, .. } => committer.begin().await.map(Connection::Postgres),
         }
     }
 
     async fn begin_read(&self) -> sqlx::Result<Connection> {
         match self {
             Self::Sqlite { readers, .. } => readers.begin().await.map(Connection::Sqlite),
-            Self::Postgres(pool) => {
+            Self::Postgres { others, .. } => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                pool.begin_with(begin).await.map(Connection::Postgres)
+                others.begin_with(begin).await.map(Connection::Postgres)
             }
         }
     }
@@ -75,6 +83,7 @@ pub(super) struct Transaction {
     /// What goes to the audit trail when everything else is written: whoever holds the chain waits for nothing else.
     records: Vec<AuditEvent>,
     gave_way: bool,
+    was_refused: bool,
 }
 
 impl Transaction {
@@ -129,6 +138,22 @@ impl Transaction {
         row.map_err(|error| self.failed(error))
     }
 
+    /// Executes several changes of one [`sql_given`](super::given::sql_given), which change so many rows together, or
+    /// something stands in their way.
+    pub(super) async fn change(&mut self, statement: Statement, expected: usize) -> Result<(), StoreError> {
+        let is_sqlite = matches!(self.connection, Connection::Sqlite(_));
+        let rows = self.all(statement).await?;
+        let changed = match rows.first() {
+            Some(row) if !is_sqlite => usize::try_from(row.get::<i64>("changed")?).unwrap_or_default(),
+            Some(_) | None => rows.len(),
+        };
+        if changed == expected {
+            return Ok(());
+        }
+        self.was_refused = true;
+        Err(unavailable(NotPlain))
+    }
+
     /// Has an event recorded with the commit.
     pub(super) fn record(&mut self, event: AuditEvent) {
         self.records.push(event);
@@ -150,6 +175,11 @@ impl Transaction {
             return Err(unavailable(GaveWay));
         }
         Ok(())
+    }
+
+    /// Whether the database is there and did not want what it was told.
+    pub(super) fn was_refused(&self) -> bool {
+        self.was_refused && !self.gave_way
     }
 
     /// Commits what went well, its audit records included; everything else is undone.
@@ -182,6 +212,7 @@ impl Transaction {
 
     fn failed(&mut self, error: sqlx::Error) -> StoreError {
         self.gave_way |= has_given_way(&error);
+        self.was_refused |= error.as_database_error().is_some();
         unavailable(error)
     }
 }
@@ -190,6 +221,11 @@ impl Transaction {
 #[derive(Debug, thiserror::Error)]
 #[error("the transaction gave way to another one")]
 struct GaveWay;
+
+/// Something stood in the way of changes that were expected to be made.
+#[derive(Debug, thiserror::Error)]
+#[error("not as many rows were changed as expected")]
+struct NotPlain;
 
 /// Does some work in one transaction: all of it is durable when this returns `Ok`, and never only a part of it. It is
 /// done over when the database made it give way to another one.
@@ -249,6 +285,16 @@ impl<T, E: From<StoreError>> Attempt<T, E> {
     }
 }
 
+/// The transactions that commit what many want, one at a time; for [`in_transaction`] in the place of a store.
+pub(super) struct Batches<'a>(pub(super) &'a Store);
+
+impl Batches<'_> {
+    pub(super) async fn begin(&self) -> sqlx::Result<Transaction> {
+        let connection = self.0.shared.backend.begin_batch().await?;
+        Ok(self.0.transaction(connection))
+    }
+}
+
 impl Store {
     /// Begins a transaction that may write; for [`in_transaction`] only.
     pub(super) async fn begin(&self) -> sqlx::Result<Transaction> {
@@ -270,7 +316,9 @@ impl Store {
         within_deadline(async {
             match &self.shared.backend {
                 Backend::Sqlite { readers, .. } => statement.into_sqlite().fetch_all(readers).await.map(sqlite_rows),
-                Backend::Postgres(pool) => statement.into_postgres().fetch_all(pool).await.map(postgres_rows),
+                Backend::Postgres { others, .. } => {
+                    statement.into_postgres().fetch_all(others).await.map(postgres_rows)
+                }
             }
         })
         .await
@@ -289,6 +337,7 @@ impl Store {
             instance: self.shared.instance.clone(),
             records: Vec::new(),
             gave_way: false,
+            was_refused: false,
         }
     }
 }

@@ -1,4 +1,5 @@
 use common::domain::{CertificateState, Clock, DeviceDirectory, DeviceRegistry, JobAction, RegistryError, System};
+use tokio::task::JoinSet;
 
 use super::databases::TestDatabase;
 use super::fleet::{Fleet, admin, application, id, issued};
@@ -73,5 +74,28 @@ pub(crate) async fn a_certificate_for_an_intent_that_was_replaced_meanwhile_is_k
     let shown = fleet.view("pump-7").await.certificate.unwrap();
     assert_eq!((shown.state, shown.issued), (CertificateState::Active, Some(current)));
     fleet.mark_enrolled("pump-7").await.unwrap();
+    fleet.end().await;
+}
+
+pub(crate) async fn a_serial_number_that_is_there_twice_is_one_certificates<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let certificate = issued(fleet.clock.now());
+    let mut tasks = JoinSet::new();
+    for number in 0..20 {
+        let admission = fleet.admit(&format!("pump-{number}")).await;
+        let (store, now) = (fleet.store.clone(), fleet.clock.now());
+        let twice = certificate.clone();
+        let certificate = if number < 2 { twice } else { issued(now) };
+        tasks.spawn(async move {
+            let recorded = store.record_certificate(&admission.intent, &certificate).await;
+            (number, recorded.is_ok())
+        });
+    }
+
+    let (twice, once): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(|it| it.0 < 2);
+
+    // Whoever shared a transaction with the wrong one has lost nothing by it.
+    assert!(once.iter().all(|(_, is_recorded)| *is_recorded), "{once:?}");
+    assert_eq!(twice.iter().filter(|(_, is_recorded)| *is_recorded).count(), 1);
     fleet.end().await;
 }

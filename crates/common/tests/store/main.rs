@@ -87,6 +87,7 @@ contract! {
     certificates::the_first_certificate_of_an_intent_stays,
     certificates::a_certificate_for_a_device_that_was_decommissioned_meanwhile_is_kept_as_revoked,
     certificates::a_certificate_for_an_intent_that_was_replaced_meanwhile_is_kept_as_revoked,
+    certificates::a_serial_number_that_is_there_twice_is_one_certificates,
     directory::a_device_is_found_as_it_was_admitted,
     directory::devices_are_listed_page_by_page,
     directory::a_list_is_narrowed_by_group_and_state,

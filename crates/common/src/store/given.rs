@@ -1,0 +1,130 @@
+//! Statements about many rows at once: a fleet that enrolls costs a statement a table, and not a statement a device.
+//!
+//! Such a statement reads its rows from `given`. PostgreSQL gets each column of it as an array, SQLite the whole as one
+//! JSON array; the statement itself is written once.
+
+use std::fmt::Write as _;
+use std::vec::IntoIter;
+
+use serde_json::Value as Json;
+use sqlx::Postgres;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+
+use super::statement::{Value, Values};
+
+/// SQL in full, for each database.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Texts {
+    pub(super) sqlite: &'static str,
+    pub(super) postgres: &'static str,
+}
+
+/// Writes statements about `given`, with the names of its columns in the order in which they are bound; `bytes` marks
+/// those that are neither text nor integer.
+///
+/// `sql_given!((id, key: bytes) "UPDATE device SET … FROM given WHERE …")` is one statement.
+///
+/// `sql_given!((id, key: bytes) devices: "INSERT …", keys: "INSERT …")` are several that change tables, for
+/// [`Transaction::change`](super::transaction::Transaction::change). SQLite executes them one after the other, so foreign
+/// keys have to fit after each; PostgreSQL all at once, so none sees what the others change.
+macro_rules! sql_given {
+    (($($columns:tt)*) $($statements:tt)*) => {
+        $crate::store::given::number_columns!(
+            [1 2 3 4 5 6 7 8 9 10 11 12 13 14] [] ($($columns)*,) $($statements)*
+        )
+    };
+}
+
+macro_rules! number_columns {
+    ([$number:literal $($numbers:literal)*] [$($done:tt)*] ($column:ident: bytes, $($rest:tt)*) $($statements:tt)*) => {
+        $crate::store::given::number_columns!(
+            [$($numbers)*] [$($done)* ($number $column "unhex")] ($($rest)*) $($statements)*
+        )
+    };
+    ([$number:literal $($numbers:literal)*] [$($done:tt)*] ($column:ident, $($rest:tt)*) $($statements:tt)*) => {
+        $crate::store::given::number_columns!(
+            [$($numbers)*] [$($done)* ($number $column "")] ($($rest)*) $($statements)*
+        )
+    };
+    ($left:tt $columns:tt () $statement:literal) => {
+        $crate::store::given::Texts {
+            postgres: concat!($crate::store::given::postgres_given!($columns), " ", $statement),
+            sqlite: concat!($crate::store::given::sqlite_given!($columns), " ", $statement),
+        }
+    };
+    ($left:tt $columns:tt () $first:ident: $first_statement:literal $(, $step:ident: $statement:literal)+ $(,)?) => {
+        $crate::store::given::Texts {
+            postgres: concat!(
+                $crate::store::given::postgres_given!($columns),
+                ", ", stringify!($first), " AS (", $first_statement, " RETURNING 1)",
+                $(", ", stringify!($step), " AS (", $statement, " RETURNING 1)",)+
+                " SELECT (SELECT count(*) FROM ", stringify!($first), ")",
+                $(" + (SELECT count(*) FROM ", stringify!($step), ")",)+
+                " AS changed"
+            ),
+            sqlite: concat!(
+                $crate::store::given::sqlite_given!($columns), " ", $first_statement, " RETURNING 1",
+                $("; ", $crate::store::given::sqlite_given!($columns), " ", $statement, " RETURNING 1",)+
+            ),
+        }
+    };
+}
+
+macro_rules! postgres_given {
+    ([($first_number:literal $first:ident $first_read:literal) $(($number:literal $column:ident $read:literal))*]) => {
+        concat!(
+            "WITH given (", stringify!($first) $(, ", ", stringify!($column))*,
+            ") AS (SELECT * FROM unnest($", $first_number $(, ", $", $number)*, "))"
+        )
+    };
+}
+
+macro_rules! sqlite_given {
+    ([($first_number:literal $first:ident $first_read:literal) $(($number:literal $column:ident $read:literal))*]) => {
+        concat!(
+            "WITH given (", stringify!($first) $(, ", ", stringify!($column))*,
+            ") AS (SELECT ", $first_read, "(value ->> (", $first_number, " - 1))"
+            $(, ", ", $read, "(value ->> (", $number, " - 1))")*, " FROM json_each($1))"
+        )
+    };
+}
+
+pub(super) use {number_columns, postgres_given, sql_given, sqlite_given};
+
+/// Writes the rows as SQLite gets them; bytes are hexadecimal in there.
+pub(super) fn to_json(rows: Vec<Values>) -> String {
+    let cell = |value| match value {
+        Value::Text(text) => text.map_or(Json::Null, Json::from),
+        Value::Integer(integer) => integer.map_or(Json::Null, Json::from),
+        Value::Bytes(bytes) => bytes.map_or(Json::Null, |bytes| hex(&bytes).into()),
+    };
+    let row = |row: Values| Json::Array(row.into_iter().map(cell).collect());
+    Json::Array(rows.into_iter().map(row).collect()).to_string()
+}
+
+/// Binds the rows as PostgreSQL gets them, each column an array. There is at least one row.
+pub(super) fn bind_columns(
+    mut query: Query<'static, Postgres, PgArguments>,
+    rows: Vec<Values>,
+) -> Query<'static, Postgres, PgArguments> {
+    let mut rows: Vec<IntoIter<Value>> = rows.into_iter().map(Values::into_iter).collect();
+    loop {
+        let mut column = rows.iter_mut().filter_map(Iterator::next).peekable();
+        query = match column.peek() {
+            None => return query,
+            Some(Value::Text(_)) => query.bind(column.map(Value::into_text).collect::<Vec<_>>()),
+            Some(Value::Integer(_)) => query.bind(column.map(Value::into_integer).collect::<Vec<_>>()),
+            Some(Value::Bytes(_)) => query.bind(column.map(Value::into_bytes).collect::<Vec<_>>()),
+        };
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a String takes everything");
+            text
+        })
+}
