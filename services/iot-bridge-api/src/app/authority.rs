@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::domain::{CertificateIntent, Clock, DeviceId, Digest, IssuedCertificate, System};
 
 use super::blocked_keys::BlockedKeys;
-use super::certificate;
+use super::certificate::Believer;
 use super::csr::{self, AcceptedCsr, CsrRejection};
 use crate::kill_points::{KillPoint, reach};
 use crate::ports::{CertificateAuthority, UpstreamError};
@@ -19,12 +19,18 @@ pub struct Authority {
     ca: Arc<dyn CertificateAuthority>,
     clock: Arc<dyn Clock>,
     blocked: BlockedKeys,
+    believer: Believer,
 }
 
 impl Authority {
     /// Puts the check in front of an authority.
     pub fn new(ca: Arc<dyn CertificateAuthority>, clock: Arc<dyn Clock>, blocked: BlockedKeys) -> Self {
-        Self { ca, clock, blocked }
+        Self {
+            ca,
+            clock,
+            blocked,
+            believer: Believer::default(),
+        }
     }
 
     /// Applies the CSR rules, off the threads that serve requests. A key of the authority's own, or one on the
@@ -45,7 +51,8 @@ impl Authority {
         let chain = within_deadline(self.ca.sign(intent)).await?;
         reach(KillPoint::K4).await;
         let roots = self.roots().await?;
-        certificate::verify(intent, &chain, &roots, self.clock.now()).map_err(|error| {
+        let believed = self.believer.verify(intent, &chain, &roots, self.clock.now());
+        believed.map_err(|error| {
             tracing::error!(device.id = %intent.device_id, %error, "The authority signed something else than it was asked");
             UpstreamError::unexpected(System::CertificateAuthority, error)
         })

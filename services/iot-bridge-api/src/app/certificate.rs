@@ -3,6 +3,8 @@
 //!
 //! The profile is RFC 5280's, as strict as a device's leaf can be: one name, client authentication, no authority.
 
+use std::sync::{Mutex, PoisonError};
+
 use common::domain::{CertificateIntent, DeviceId, Digest, IssuedCertificate, Timestamp};
 use pem_rfc7468::LineEnding;
 use time::{Duration, OffsetDateTime};
@@ -28,13 +30,50 @@ const MAX_SERIAL_LENGTH: usize = 20;
 #[error("the certificate is not the one that was asked for: {0}")]
 pub struct BadCertificate(&'static str);
 
-/// Believes a chain that was signed for this intent, or says what is wrong with it. `roots_pem` are the pinned
-/// roots.
-pub fn verify(
+/// Believes chains, and remembers whose issuers were signed as they should be: they are the same for every device, so
+/// their signatures are checked once. Everything else is checked each time.
+#[derive(Debug, Default)]
+pub struct Believer {
+    last: Mutex<Option<SignedIssuers>>,
+}
+
+/// Issuers whose signatures are good, the first one's issuer after it, up to a root. All are DER.
+#[derive(Debug, PartialEq, Eq)]
+struct SignedIssuers {
+    intermediates: Vec<Vec<u8>>,
+    root: Vec<u8>,
+}
+
+impl Believer {
+    /// Believes a chain that was signed for this intent, or says what is wrong with it. `roots_pem` are the pinned
+    /// roots.
+    pub fn verify(
+        &self,
+        intent: &CertificateIntent,
+        chain: &SignedChain,
+        roots_pem: &str,
+        now: Timestamp,
+    ) -> Result<IssuedCertificate, BadCertificate> {
+        verify(self, intent, chain, (roots_pem, now))
+    }
+
+    fn knows(&self, intermediates: &[Vec<u8>], root: &[u8]) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref()
+            .is_some_and(|known| known.intermediates == intermediates && known.root == root)
+    }
+
+    fn remember(&self, intermediates: &[Vec<u8>], root: &[u8]) {
+        let (intermediates, root) = (intermediates.to_vec(), root.to_vec());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(SignedIssuers { intermediates, root });
+    }
+}
+
+fn verify(
+    believer: &Believer,
     intent: &CertificateIntent,
     chain: &SignedChain,
-    roots_pem: &str,
-    now: Timestamp,
+    (roots_pem, now): (&str, Timestamp),
 ) -> Result<IssuedCertificate, BadCertificate> {
     let chain = decode_pem(&chain.pem)?;
     let roots = decode_pem(roots_pem)?;
@@ -48,7 +87,7 @@ pub fn verify(
     check_leaf(&leaf, intent, now)?;
 
     let mut issuers = intermediates_der.to_vec();
-    issuers.push(check_chain(&leaf, intermediates_der, &roots, now)?);
+    issuers.push(check_chain(believer, &leaf, intermediates_der, (&roots, now))?);
     Ok(IssuedCertificate {
         serial: serial_hex(&leaf)?,
         leaf_pem: encode_pem(leaf_der),
@@ -170,28 +209,57 @@ fn is_unknown(extension: &ParsedExtension<'_>) -> bool {
 
 /// Follows the chain up and returns the root at its end, DER.
 fn check_chain(
+    believer: &Believer,
     leaf: &X509Certificate<'_>,
-    intermediates: &[Vec<u8>],
-    roots: &[Vec<u8>],
-    now: Timestamp,
+    intermediates_der: &[Vec<u8>],
+    (roots, now): (&[Vec<u8>], Timestamp),
 ) -> Result<Vec<u8>, BadCertificate> {
-    let intermediates = intermediates
+    let intermediates = intermediates_der
         .iter()
         .map(|der| parse(der))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut child = leaf;
-    for issuer in &intermediates {
-        check_issuer(child, issuer, now)?;
-        child = issuer;
+    if let Some(first) = intermediates.first() {
+        check_issuer(leaf, first, now)?;
+        check_signature(leaf, first)?;
     }
     for der in roots {
-        if check_issuer(child, &parse(der)?, now).is_ok() {
+        if believer.knows(intermediates_der, der) {
+            check_issuers(&intermediates, &parse(der)?, now)?;
+            return Ok(der.clone());
+        }
+    }
+    for (child, issuer) in intermediates.iter().zip(intermediates.iter().skip(1)) {
+        check_signature(child, issuer)?;
+    }
+    let last = intermediates.last().unwrap_or(leaf);
+    for der in roots {
+        let root = parse(der)?;
+        let is_end = check_issuer(last, &root, now).is_ok() && check_signature(last, &root).is_ok();
+        if is_end {
+            check_issuers(&intermediates, &root, now)?;
+            if !intermediates.is_empty() {
+                believer.remember(intermediates_der, der);
+            }
             return Ok(der.clone());
         }
     }
     Err(BadCertificate("its chain does not end at a pinned root"))
 }
 
+/// Checks everything of intermediates but their signatures.
+fn check_issuers(
+    intermediates: &[X509Certificate<'_>],
+    root: &X509Certificate<'_>,
+    now: Timestamp,
+) -> Result<(), BadCertificate> {
+    let issuers = intermediates.iter().skip(1).chain([root]);
+    intermediates
+        .iter()
+        .zip(issuers)
+        .try_for_each(|(child, issuer)| check_issuer(child, issuer, now))
+}
+
+/// Checks everything but the signature.
 fn check_issuer(
     child: &X509Certificate<'_>,
     issuer: &X509Certificate<'_>,
@@ -208,6 +276,10 @@ fn check_issuer(
     if child.issuer().as_raw() != issuer.subject().as_raw() {
         return Err(BadCertificate("the chain is not in order"));
     }
+    Ok(())
+}
+
+fn check_signature(child: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Result<(), BadCertificate> {
     child
         .verify_signature(Some(issuer.public_key()))
         .map_err(|_| BadCertificate("a signature of the chain is wrong"))

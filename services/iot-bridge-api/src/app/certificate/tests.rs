@@ -8,6 +8,16 @@ use time::macros::datetime;
 
 use super::*;
 
+/// What is believed by whoever believed nothing before.
+fn verify(
+    intent: &CertificateIntent,
+    chain: &SignedChain,
+    roots_pem: &str,
+    now: Timestamp,
+) -> Result<IssuedCertificate, BadCertificate> {
+    Believer::default().verify(intent, chain, roots_pem, now)
+}
+
 const NOW: Timestamp = datetime!(2026-05-01 12:00 UTC);
 
 #[test]
@@ -106,6 +116,10 @@ fn a_certificate_for_another_key_is_not_believed() {
 #[test]
 fn any_other_chain_is_not_believed() {
     let (world, other) = (World::new(), World::new());
+    // Whoever has seen the good one believes no more than anybody else.
+    let believer = Believer::default();
+    let verify = |intent: &_, chain: &_, roots: &_, now| believer.verify(intent, chain, roots, now);
+    assert!(verify(&world.intent(), &world.sign(|_| {}), &world.root.pem(), NOW).is_ok());
     let leaf = world.leaf(|_| {});
     let bad = [
         ("no intermediate", leaf.clone()),
@@ -133,6 +147,12 @@ fn any_other_chain_is_not_believed() {
         verify(&world.intent(), &world.sign(|_| {}), "", NOW).is_err(),
         "no root"
     );
+    let later = NOW + Duration::days(10_000);
+    assert!(
+        verify(&world.intent(), &world.sign(|_| {}), &world.root.pem(), later).is_err(),
+        "too late"
+    );
+    assert!(verify(&world.intent(), &world.sign(|_| {}), &world.root.pem(), NOW).is_ok());
 }
 
 #[test]
