@@ -72,9 +72,11 @@ async function watchLive() {
 }
 
 async function followSize() {
+  const before = await page.deviceSize("before");
   await mine.page.setViewportSize({ width: 1000, height: 600 });
-  const size = await page.deviceSize("own");
-  await otherPage.waitFor(async () => (await otherPage.rows()) === size.rows, "as many rows as the session's own page");
+  await page.waitFor(async () => (await page.deviceSize("own")).rows < before.rows, "fewer rows on the device");
+  const { rows } = await page.deviceSize("own");
+  await otherPage.waitFor(async () => (await otherPage.rows()) === rows, "as many rows as the session's own page");
   await mine.page.setViewportSize({ width: 1280, height: 800 });
 }
 
