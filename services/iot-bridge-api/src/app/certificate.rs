@@ -54,7 +54,67 @@ impl Believer {
         roots_pem: &str,
         now: Timestamp,
     ) -> Result<IssuedCertificate, BadCertificate> {
-        verify(self, intent, chain, (roots_pem, now))
+        let chain = decode_pem(&chain.pem)?;
+        let roots = decode_pem(roots_pem)?;
+        let Some((leaf_der, intermediates_der)) = chain.split_first() else {
+            return Err(BadCertificate("there is none"));
+        };
+        if intermediates_der.len() > MAX_INTERMEDIATES {
+            return Err(BadCertificate("the chain is too long"));
+        }
+        let leaf = parse(leaf_der)?;
+        check_leaf(&leaf, intent, now)?;
+
+        let mut issuers = intermediates_der.to_vec();
+        issuers.push(self.check_chain(&leaf, intermediates_der, &roots, now)?);
+        Ok(IssuedCertificate {
+            serial: serial_hex(&leaf)?,
+            leaf_pem: encode_pem(leaf_der),
+            ca_chain_pem: issuers.iter().map(|der| encode_pem(der)).collect(),
+            intermediates: u8::try_from(intermediates_der.len()).expect("there are at most four"),
+            not_before: timestamp(leaf.validity().not_before.timestamp())?,
+            not_after: timestamp(leaf.validity().not_after.timestamp())?,
+        })
+    }
+
+    /// Follows the chain up and returns the root at its end, DER.
+    fn check_chain(
+        &self,
+        leaf: &X509Certificate<'_>,
+        intermediates_der: &[Vec<u8>],
+        roots: &[Vec<u8>],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, BadCertificate> {
+        let intermediates = intermediates_der
+            .iter()
+            .map(|der| parse(der))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(first) = intermediates.first() {
+            check_issuer(leaf, first, now)?;
+            check_signature(leaf, first)?;
+        }
+        for der in roots {
+            if self.knows(intermediates_der, der) {
+                check_issuers(&intermediates, &parse(der)?, now)?;
+                return Ok(der.clone());
+            }
+        }
+        for (child, issuer) in intermediates.iter().zip(intermediates.iter().skip(1)) {
+            check_signature(child, issuer)?;
+        }
+        let last = intermediates.last().unwrap_or(leaf);
+        for der in roots {
+            let root = parse(der)?;
+            let is_end = check_issuer(last, &root, now).is_ok() && check_signature(last, &root).is_ok();
+            if is_end {
+                check_issuers(&intermediates, &root, now)?;
+                if !intermediates.is_empty() {
+                    self.remember(intermediates_der, der);
+                }
+                return Ok(der.clone());
+            }
+        }
+        Err(BadCertificate("its chain does not end at a pinned root"))
     }
 
     fn knows(&self, intermediates: &[Vec<u8>], root: &[u8]) -> bool {
@@ -67,35 +127,6 @@ impl Believer {
         let (intermediates, root) = (intermediates.to_vec(), root.to_vec());
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(SignedIssuers { intermediates, root });
     }
-}
-
-fn verify(
-    believer: &Believer,
-    intent: &CertificateIntent,
-    chain: &SignedChain,
-    (roots_pem, now): (&str, Timestamp),
-) -> Result<IssuedCertificate, BadCertificate> {
-    let chain = decode_pem(&chain.pem)?;
-    let roots = decode_pem(roots_pem)?;
-    let Some((leaf_der, intermediates_der)) = chain.split_first() else {
-        return Err(BadCertificate("there is none"));
-    };
-    if intermediates_der.len() > MAX_INTERMEDIATES {
-        return Err(BadCertificate("the chain is too long"));
-    }
-    let leaf = parse(leaf_der)?;
-    check_leaf(&leaf, intent, now)?;
-
-    let mut issuers = intermediates_der.to_vec();
-    issuers.push(check_chain(believer, &leaf, intermediates_der, (&roots, now))?);
-    Ok(IssuedCertificate {
-        serial: serial_hex(&leaf)?,
-        leaf_pem: encode_pem(leaf_der),
-        ca_chain_pem: issuers.iter().map(|der| encode_pem(der)).collect(),
-        intermediates: u8::try_from(intermediates_der.len()).expect("there are at most four"),
-        not_before: timestamp(leaf.validity().not_before.timestamp())?,
-        not_after: timestamp(leaf.validity().not_after.timestamp())?,
-    })
 }
 
 /// Returns the key digests of certificates in PEM: keys that no device may have.
@@ -205,45 +236,6 @@ fn is_unknown(extension: &ParsedExtension<'_>) -> bool {
             | ParsedExtension::KeyUsage(_)
             | ParsedExtension::ExtendedKeyUsage(_)
     )
-}
-
-/// Follows the chain up and returns the root at its end, DER.
-fn check_chain(
-    believer: &Believer,
-    leaf: &X509Certificate<'_>,
-    intermediates_der: &[Vec<u8>],
-    (roots, now): (&[Vec<u8>], Timestamp),
-) -> Result<Vec<u8>, BadCertificate> {
-    let intermediates = intermediates_der
-        .iter()
-        .map(|der| parse(der))
-        .collect::<Result<Vec<_>, _>>()?;
-    if let Some(first) = intermediates.first() {
-        check_issuer(leaf, first, now)?;
-        check_signature(leaf, first)?;
-    }
-    for der in roots {
-        if believer.knows(intermediates_der, der) {
-            check_issuers(&intermediates, &parse(der)?, now)?;
-            return Ok(der.clone());
-        }
-    }
-    for (child, issuer) in intermediates.iter().zip(intermediates.iter().skip(1)) {
-        check_signature(child, issuer)?;
-    }
-    let last = intermediates.last().unwrap_or(leaf);
-    for der in roots {
-        let root = parse(der)?;
-        let is_end = check_issuer(last, &root, now).is_ok() && check_signature(last, &root).is_ok();
-        if is_end {
-            check_issuers(&intermediates, &root, now)?;
-            if !intermediates.is_empty() {
-                believer.remember(intermediates_der, der);
-            }
-            return Ok(der.clone());
-        }
-    }
-    Err(BadCertificate("its chain does not end at a pinned root"))
 }
 
 /// Checks everything of intermediates but their signatures.
