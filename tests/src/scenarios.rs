@@ -5,6 +5,7 @@ mod hawkbit;
 mod keycloak;
 mod load;
 mod mosquitto;
+mod socket;
 mod step_ca;
 mod terminal;
 mod ttyd;

@@ -5,21 +5,17 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
-use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::failure::{Failure, ensure};
+use crate::scenarios::socket::{self, Socket};
 
 /// How long a person waits for an answer before it counts as none.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Person {
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     /// The session to come back to, and whether it was an old one; plain ttyd has none.
     pub(super) greeting: Option<Greeting>,
 }
@@ -65,13 +61,7 @@ impl Person {
     }
 
     async fn connect(address: SocketAddr, path: &str, token: &str, protocol: &'static str) -> Result<Self, Failure> {
-        let mut request = format!("ws://{address}{path}").into_client_request()?;
-        let headers = request.headers_mut();
-        headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let (socket, _) = client_async(request, stream).await?;
+        let socket = socket::open(address, path, token, protocol).await?;
         let mut person = Self { socket, greeting: None };
         person.say(br#"{"AuthToken":"","columns":80,"rows":24}"#).await?;
         Ok(person)

@@ -4,15 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
-use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::failure::{Failure, ensure};
+use crate::scenarios::socket::{self, Socket};
 
 /// How long a shell may be silent when something is due.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +20,7 @@ const MARK: (&str, &str) = ("<<", ">>");
 const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
 
 pub(in crate::scenarios) struct Terminal {
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     /// Output that was not asked for yet.
     unread: Vec<u8>,
     numbering: Option<Numbering>,
@@ -91,12 +87,7 @@ impl Terminal {
     }
 
     async fn connect(address: SocketAddr, path: &str, token: &str, protocol: &'static str) -> Result<Self, Failure> {
-        let mut request = format!("ws://{address}{path}").into_client_request()?;
-        let headers = request.headers_mut();
-        headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
-        let stream = TcpStream::connect(address).await?;
-        let (socket, _) = client_async(request, stream).await?;
+        let socket = socket::open(address, path, token, protocol).await?;
         let mut terminal = Self {
             socket,
             unread: Vec::new(),
