@@ -133,11 +133,17 @@ impl Sessions {
             return Err(NoSeat::DirectoryLost);
         }
         let mut live = self.live();
-        let of_person = live
-            .values()
-            .filter(|live| live.operator.subject == grant.operator.subject)
-            .count();
-        let of_device = live.values().filter(|live| live.device_id == grant.device.id).count();
+        let (mut of_person, mut of_device, mut badge) = (0, 0, &grant.badge);
+        for other in live.values() {
+            of_device += usize::from(other.device_id == grant.device.id);
+            if other.operator.subject == grant.operator.subject {
+                of_person += 1;
+                // Sessions that were opened with one token keep it once.
+                if other.badge.expose_secret() == badge.expose_secret() {
+                    badge = &other.badge;
+                }
+            }
+        }
         if of_person >= self.rules.limits.max_sessions_per_user {
             return Err(NoSeat::TooManySessions);
         }
@@ -147,7 +153,7 @@ impl Sessions {
         if live.len() >= self.rules.limits.max_sessions {
             return Err(NoSeat::AtCapacity);
         }
-        let (session, seat) = Live::new(grant, known_badge(&live, grant), self);
+        let (session, seat) = Live::new(grant, Arc::clone(badge), self);
         live.insert(grant.session_id, Box::new(session));
         drop(live);
         self.metrics.live.inc();
@@ -242,14 +248,6 @@ impl From<RegistryError> for BeginError {
             RegistryError::Store(error) => Self::NotOnRecord(error),
         }
     }
-}
-
-/// Sessions that were opened with one token keep it once.
-fn known_badge(live: &HashMap<SessionId, Box<Live>>, grant: &Grant) -> Badge {
-    let same = live.values().find(|live| {
-        live.operator.subject == grant.operator.subject && live.badge.expose_secret() == grant.badge.expose_secret()
-    });
-    Arc::clone(same.map_or(&grant.badge, |live| &live.badge))
 }
 
 fn is_visible(viewer: &Operator, session: &NewSession) -> bool {

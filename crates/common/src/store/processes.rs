@@ -26,11 +26,14 @@ impl ProxyProcesses for Store {
     }
 
     async fn process_url(&self, instance: &str) -> Result<Option<String>, StoreError> {
-        in_transaction!(self, |transaction| process_url(transaction, instance)).await
+        let now = self.shared.clock.now();
+        let statement = sql("SELECT url FROM proxy_process WHERE instance = $1 AND alive_until > $2");
+        let row = self.optional(statement.bind_text(instance).bind(&now)).await?;
+        row.map_or(Ok(None), |row| row.optional("url"))
     }
 
     async fn close_sessions_of_the_dead(&self) -> Result<u64, StoreError> {
-        let orphans = in_transaction!(self, |transaction| sessions_of_the_dead(transaction)).await?;
+        let orphans = sessions_of_the_dead(self).await?;
         for id in &orphans {
             self.close_session(*id, &ORPHANED).await?;
         }
@@ -47,21 +50,14 @@ impl ProxyProcesses for Store {
     }
 }
 
-async fn process_url(transaction: &mut Transaction, instance: &str) -> Result<Option<String>, StoreError> {
-    let now = transaction.now;
-    let statement = sql("SELECT url FROM proxy_process WHERE instance = $1 AND alive_until > $2");
-    let row = transaction.optional(statement.bind_text(instance).bind(&now)).await?;
-    row.map_or(Ok(None), |row| row.optional("url"))
-}
-
 /// Who never announced itself is not known to be dead.
-async fn sessions_of_the_dead(transaction: &mut Transaction) -> Result<Vec<SessionId>, StoreError> {
-    let now = transaction.now;
+async fn sessions_of_the_dead(store: &Store) -> Result<Vec<SessionId>, StoreError> {
+    let now = store.shared.clock.now();
     let statement = sql("SELECT session.id
                          FROM session JOIN proxy_process ON proxy_process.instance = session.instance
                          WHERE session.closed_at IS NULL AND proxy_process.alive_until <= $1
                          ORDER BY session.id LIMIT 1000");
-    let rows = transaction.all(statement.bind(&now)).await?;
+    let rows = store.all(statement.bind(&now)).await?;
     rows.iter().map(|row| row.get("id")).collect()
 }
 

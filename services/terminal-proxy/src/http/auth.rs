@@ -23,12 +23,8 @@ impl FromRequestParts<AppState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let client = client(parts);
-        let token = header_token(&parts.headers)?.ok_or_else(problem::no_token)?;
-        let operator = state.access.identify(&token).await;
-        operator
-            .map(Self)
-            .map_err(|error| problem::token_problem(error, &state.failures, client))
+        let CallerWithToken(visitor) = CallerWithToken::from_request_parts(parts, state).await?;
+        Ok(Self(visitor.operator))
     }
 }
 

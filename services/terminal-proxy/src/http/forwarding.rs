@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::auth::{client, presented, single_parameter};
 use super::problem;
+use super::recordings::RECORDING_CHAIN;
 use super::state::AppState;
 use super::websocket::SESSION_ID;
 use crate::access::Credential;
@@ -30,9 +31,6 @@ use crate::relay::pass_on;
 
 /// Where the pass stands in a request that another process hands over.
 const FORWARD_PASS: HeaderName = HeaderName::from_static("forward-pass");
-
-/// The hash that a recording's chain ended with.
-const RECORDING_CHAIN: HeaderName = HeaderName::from_static("recording-chain");
 
 /// What goes along with a request; nothing else does.
 const REQUEST_HEADERS: [HeaderName; 10] = [

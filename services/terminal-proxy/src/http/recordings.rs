@@ -6,8 +6,8 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use common::chassis::client_address::ClientAddress;
 use common::chassis::problem::Problem;
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue};
 use hyper::body::{Bytes, Frame};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -48,10 +48,13 @@ pub(super) async fn play(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-asciicast"));
     if let Some(hash) = record.recording {
         let hash = HeaderValue::from_str(&hash.to_string()).expect("hex is ASCII");
-        headers.insert("recording-chain", hash);
+        headers.insert(RECORDING_CHAIN, hash);
     }
     Ok(response)
 }
+
+/// The hash that a recording's chain ended with.
+pub(super) const RECORDING_CHAIN: HeaderName = HeaderName::from_static("recording-chain");
 
 /// A recording on its way out.
 struct RecordingBody(Box<dyn AsyncRead + Send + Unpin>);
