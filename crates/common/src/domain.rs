@@ -28,8 +28,8 @@ pub use directory::{DeviceDirectory, DeviceFilter, DevicePage, DeviceView, Netwo
 pub use drift::{Drift, DriftKind, DriftLedger, DriftReport};
 pub use enrollment::{
     Admission, AdmitError, Application, CertificateIntent, CertificateRecord, CertificateState, Digest,
-    EnrollmentToken, EnrollmentTokens, IdPattern, InvalidIdPattern, IssuedCertificate, NewEnrollmentToken, Renewal,
-    TokenPurpose,
+    EnrollmentToken, EnrollmentTokens, IdPattern, InvalidDigest, InvalidIdPattern, IssuedCertificate,
+    NewEnrollmentToken, Renewal, TokenPurpose,
 };
 pub use events::{EventInbox, EventOrders, EventOutcome, PlatformEvent, PlatformEventKind};
 pub use jobs::{Job, JobAction, JobQueue, JobState, System};

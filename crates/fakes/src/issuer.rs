@@ -274,7 +274,7 @@ fn user(username: &str, role: Option<&str>, fleet: &str) -> UserConfig {
 #[cfg(test)]
 mod tests {
     use common::chassis::http_client::{self, HttpClientOptions};
-    use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, TokenError, TokenVerifier};
+    use common::chassis::token::{EndpointLocation, JwksCache, JwksSettings, TokenError, TokenVerifier};
     use common::domain::Role;
 
     use super::*;
@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn service(fake: &FakeIssuer) -> (TokenVerifier, Arc<JwksCache>) {
-        let location = JwksLocation::Url(fake.jwks_url().parse().unwrap());
+        let location = EndpointLocation::Url(fake.jwks_url().parse().unwrap());
         let settings = JwksSettings {
             location,
             max_age: JwksSettings::DEFAULT_MAX_AGE,

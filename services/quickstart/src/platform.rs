@@ -11,7 +11,7 @@ use common::chassis::metrics::HttpMetrics;
 use common::chassis::server::{self, Options};
 use common::chassis::shutdown::Shutdown;
 use common::chassis::token::{
-    JwksCache, JwksLocation, JwksSettings, RoleNames, TokenRules, TokenVerifier, Userinfo, UserinfoLocation,
+    EndpointLocation, JwksCache, JwksSettings, RoleNames, TokenRules, TokenVerifier, Userinfo,
 };
 use common::domain::{Clock, CurrentNetwork, SystemClock, VpnNetwork};
 use common::store::{Store, StoreOptions};
@@ -241,7 +241,7 @@ async fn start_hub(
 }
 
 fn signing_keys(issuer: &Url, http: &reqwest::Client, clock: Arc<dyn Clock>, shutdown: &Shutdown) -> Arc<JwksCache> {
-    let location = JwksLocation::Discovery {
+    let location = EndpointLocation::Discovery {
         issuer: issuer.as_str().to_owned(),
     };
     let settings = JwksSettings {
@@ -254,7 +254,7 @@ fn signing_keys(issuer: &Url, http: &reqwest::Client, clock: Arc<dyn Clock>, shu
 }
 
 fn people(issuer: &Url, http: &reqwest::Client) -> Userinfo {
-    let location = UserinfoLocation::Discovery {
+    let location = EndpointLocation::Discovery {
         issuer: issuer.as_str().to_owned(),
     };
     Userinfo::new(location, RoleNames::default(), http.clone())

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use common::chassis::config::{
     ConfigError, DatabaseSettings, LogSettings, ProxySettings, TlsSettings, is_loopback, safe_issuer,
 };
-use common::chassis::token::{JwksLocation, JwksSettings, RoleNames, TokenRules, UserinfoLocation};
+use common::chassis::token::{EndpointLocation, JwksSettings, RoleNames, TokenRules};
 use common::domain::VpnNetwork;
 use http::HeaderName;
 use ipnet::Ipv4Net;
@@ -217,8 +217,8 @@ impl Config {
     /// Returns where the issuer's keys are.
     pub fn jwks(&self) -> Result<JwksSettings, ConfigError> {
         let location = match &self.login.oidc_jwks_url {
-            Some(url) => JwksLocation::Url(url.clone()),
-            None => JwksLocation::Discovery {
+            Some(url) => EndpointLocation::Url(url.clone()),
+            None => EndpointLocation::Discovery {
                 issuer: self.login.issuer()?.to_owned(),
             },
         };
@@ -227,19 +227,17 @@ impl Config {
             max_age: JwksSettings::DEFAULT_MAX_AGE,
         })
     }
-}
 
-impl Config {
     /// Returns where the issuer says who a person is now, and what roles are called there; none when nobody is asked.
-    pub fn userinfo(&self) -> Result<Option<(UserinfoLocation, RoleNames)>, ConfigError> {
+    pub fn userinfo(&self) -> Result<Option<(EndpointLocation, RoleNames)>, ConfigError> {
         if self.limits.access_check_seconds == 0 {
             return Ok(None);
         }
         let login = &self.login;
         let beside_keys = login.oidc_jwks_url.as_ref().and_then(beside_keys);
         let location = match login.oidc_userinfo_url.clone().or(beside_keys) {
-            Some(url) => UserinfoLocation::Url(url),
-            None => UserinfoLocation::Discovery {
+            Some(url) => EndpointLocation::Url(url),
+            None => EndpointLocation::Discovery {
                 issuer: login.issuer()?.to_owned(),
             },
         };

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use common::chassis::token::{
-    JwksCache, JwksLocation, JwksSettings, RoleNames, TokenError, TokenRules, TokenVerifier, Userinfo, UserinfoError,
-    UserinfoLocation,
+    EndpointLocation, JwksCache, JwksSettings, RoleNames, TokenError, TokenRules, TokenVerifier, Userinfo,
+    UserinfoError,
 };
 use common::domain::{GroupName, Operator, Role, SystemClock};
 use jsonwebtoken::decode_header;
@@ -102,7 +102,7 @@ impl World {
         let http = patient_client()?;
         // The issuer's public name and the address of its keys are configured apart.
         let settings = JwksSettings {
-            location: JwksLocation::Url(keycloak.jwks_url()?),
+            location: EndpointLocation::Url(keycloak.jwks_url()?),
             max_age: JwksSettings::DEFAULT_MAX_AGE,
         };
         let keys = Arc::new(JwksCache::new(settings, http.clone(), Arc::new(SystemClock)));
@@ -239,7 +239,7 @@ impl World {
 
     /// What terminal-proxy asks about the people behind sessions.
     async fn changes_are_known(&self) -> Result<(), Failure> {
-        let location = UserinfoLocation::Url(self.keycloak.userinfo_url()?);
+        let location = EndpointLocation::Url(self.keycloak.userinfo_url()?);
         let userinfo = Userinfo::new(location, RoleNames::default(), self.http.clone());
         let tokens = self.log_in(&self.operator, CLIENT).await?;
         let ask = async || userinfo.ask(&tokens.access_token).await;

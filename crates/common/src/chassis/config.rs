@@ -120,18 +120,22 @@ pub fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+/// Whether an address names this machine, so that nobody can listen in on the way (RFC 6761 §6.3 for `localhost`).
+pub fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
 /// Accepts the address of an issuer: its keys decide who gets in, so they do not come over plain HTTP from elsewhere.
 pub fn safe_issuer(issuer: &str) -> Result<&str, ConfigError> {
     let url = Url::parse(issuer).map_err(|_malformed| {
         ConfigError::new("`OIDC_ISSUER` is not set to an address, so that nobody could log in.")
     })?;
-    let is_local = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    if url.scheme() == "https" || (url.scheme() == "http" && is_local) {
+    if url.scheme() == "https" || (url.scheme() == "http" && is_local(&url)) {
         Ok(issuer)
     } else {
         Err(ConfigError::new(

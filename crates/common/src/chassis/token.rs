@@ -11,6 +11,7 @@
 mod answer;
 mod bearer;
 mod claims;
+mod discovery;
 mod header;
 mod jwks_cache;
 mod keys;
@@ -28,10 +29,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use self::answer::INVALID_TOKEN;
 pub use self::bearer::{CredentialError, bearer};
 use self::claims::Claims;
+pub use self::discovery::EndpointLocation;
 use self::header::Header;
-pub use self::jwks_cache::{JwksCache, JwksLocation, JwksSettings};
+pub use self::jwks_cache::{JwksCache, JwksSettings};
 pub use self::keys::{Algorithm, FixedKeys, InvalidKeySet, KeySet, KeySource, KeysUnavailable, VerificationKey};
-pub use self::userinfo::{PersonNow, Userinfo, UserinfoError, UserinfoLocation};
+pub use self::userinfo::{PersonNow, Userinfo, UserinfoError};
 use crate::domain::{Clock, Operator};
 
 /// What a token has to say to be believed.

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use common::chassis::config::is_local;
 use common::chassis::http_client::{self, HttpClientOptions, Trust};
 use common::domain::{Digest, Timestamp};
 use reqwest::Client;
 use reqwest::redirect::Policy;
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 
 use super::{EnrollError, MAX_BODY_BYTES};
 use crate::x509;
@@ -48,19 +49,7 @@ pub struct InvalidFingerprint;
 
 /// Reads a fingerprint as `step certificate fingerprint` prints it, or with OpenSSL's colons.
 pub fn parse_fingerprint(text: &str) -> Result<Digest, InvalidFingerprint> {
-    let digits = text.replace(':', "");
-    if digits.len() != 64 {
-        return Err(InvalidFingerprint);
-    }
-    let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        let pair = str::from_utf8(pair).map_err(|_| InvalidFingerprint)?;
-        if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(InvalidFingerprint);
-        }
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| InvalidFingerprint)?;
-    }
-    Ok(Digest(digest))
+    text.replace(':', "").parse().map_err(|_| InvalidFingerprint)
 }
 
 impl ServerTrust {
@@ -74,7 +63,7 @@ impl ServerTrust {
     ) -> Result<Client, EnrollError> {
         let only = |pem: String| Trust::OnlyNotBefore(pem.into_bytes(), not_before);
         let trust = match (self, url.scheme()) {
-            (Self::Loopback, "http") if is_loopback(url) => Trust::Only(Vec::new()),
+            (Self::Loopback, "http") if is_local(url) => Trust::Only(Vec::new()),
             (Self::Roots(pem), "https") => only(pem.clone()),
             (Self::Fingerprint(digest), "https") => only(fetch_root(url, digest).await?),
             (Self::Loopback | Self::Roots(_) | Self::Fingerprint(_), _) => {
@@ -97,15 +86,6 @@ impl ServerTrust {
             Self::Roots(pem) => x509::certificates(pem).is_some_and(|roots| roots.iter().any(|it| it == root)),
             Self::Fingerprint(digest) => Digest::of(root) == *digest,
         }
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost", // RFC 6761 §6.3
-        None => false,
     }
 }
 

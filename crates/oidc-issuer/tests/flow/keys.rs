@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, RoleNames, TokenError, TokenRules, TokenVerifier};
+use common::chassis::token::{
+    EndpointLocation, JwksCache, JwksSettings, RoleNames, TokenError, TokenRules, TokenVerifier,
+};
 use common::domain::{GroupName, Operator, Role};
 use oidc_issuer::client::Tokens;
 use reqwest::StatusCode;
@@ -99,7 +101,7 @@ fn verifier_with(world: &World, keys: Arc<JwksCache>) -> TokenVerifier {
 
 fn jwks_cache(world: &World) -> Arc<JwksCache> {
     let settings = JwksSettings {
-        location: JwksLocation::Discovery {
+        location: EndpointLocation::Discovery {
             issuer: world.issuer.url().to_string(),
         },
         max_age: JwksSettings::DEFAULT_MAX_AGE,

@@ -20,7 +20,7 @@ impl BlockedKeys {
         for (line, number) in text.lines().zip(1_usize..) {
             let word = line.split('#').next().unwrap_or_default().trim();
             if !word.is_empty() {
-                keys.insert(digest(word).ok_or(number)?);
+                keys.insert(word.parse().map_err(|_| number)?);
             }
         }
         Ok(Self(keys))
@@ -29,20 +29,6 @@ impl BlockedKeys {
     pub(super) fn contains(&self, key: &Digest) -> bool {
         self.0.contains(key)
     }
-}
-
-fn digest(hex: &str) -> Option<Digest> {
-    let mut digest = [0; 32];
-    if hex.len() != 2 * digest.len() || !hex.is_ascii() {
-        return None;
-    }
-    for (byte, digits) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        let digits = std::str::from_utf8(digits).ok()?;
-        *byte = u8::from_str_radix(digits, 16)
-            .ok()
-            .filter(|_| !digits.starts_with('+'))?;
-    }
-    Some(Digest(digest))
 }
 
 #[cfg(test)]

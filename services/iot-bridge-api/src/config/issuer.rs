@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use common::chassis::config::{ConfigError, safe_issuer};
-use common::chassis::token::{JwksLocation, JwksSettings, RoleNames, TokenRules};
+use common::chassis::token::{EndpointLocation, JwksSettings, RoleNames, TokenRules};
 use url::Url;
 
 /// The OpenID Connect issuer of the operators.
@@ -61,8 +61,8 @@ impl IssuerSettings {
     /// Returns where the keys are.
     pub fn keys(&self) -> JwksSettings {
         let location = match &self.oidc_jwks_url {
-            Some(url) => JwksLocation::Url(url.clone()),
-            None => JwksLocation::Discovery {
+            Some(url) => EndpointLocation::Url(url.clone()),
+            None => EndpointLocation::Discovery {
                 issuer: self.issuer_name(),
             },
         };

@@ -9,7 +9,7 @@ use common::chassis::client_address::TrustedProxies;
 use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::server;
 use common::chassis::shutdown::Shutdown;
-use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, TokenVerifier};
+use common::chassis::token::{EndpointLocation, JwksCache, JwksSettings, TokenVerifier};
 use common::domain::{Clock, DeviceRegistry as _, SystemClock, VpnAddress, VpnNetwork};
 use common::store::{Store, StoreOptions};
 use fakes::issuer::FakeIssuer;
@@ -71,7 +71,7 @@ impl DeviceDialer for Loopback {
 
 fn verifier(issuer: &FakeIssuer, clock: &Arc<dyn Clock>) -> Arc<TokenVerifier> {
     let jwks = JwksSettings {
-        location: JwksLocation::Url(issuer.jwks_url().parse().unwrap()),
+        location: EndpointLocation::Url(issuer.jwks_url().parse().unwrap()),
         max_age: JwksSettings::DEFAULT_MAX_AGE,
     };
     let http = http_client::build(&HttpClientOptions::default()).unwrap();

@@ -2,9 +2,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use common::chassis::config::ConfigError;
+use common::chassis::config::{ConfigError, is_local};
 use common::chassis::http_client::Trust;
-use url::{Host, Url};
+use url::Url;
 
 /// The other processes of this service, where several share a database.
 #[derive(Debug, Clone, Args)]
@@ -23,18 +23,12 @@ impl PeerSettings {
     /// People's tokens travel between processes: not in the clear, except on this machine.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let Some(url) = &self.peer_url else { return Ok(()) };
-        let is_local = match url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_local);
+        let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_local(url));
         if is_safe && url.path() == "/" && url.query().is_none() && url.username().is_empty() {
             Ok(())
         } else {
             Err(ConfigError::new(
-                "`PEER_URL` has to be an `https://` address without path: people\'s tokens travel between processes.",
+                "`PEER_URL` has to be an `https://` address without path: people's tokens travel between processes.",
             ))
         }
     }

@@ -8,9 +8,7 @@ use common::chassis::client_address::TrustedProxies;
 use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::server;
 use common::chassis::shutdown::Shutdown;
-use common::chassis::token::{
-    JwksCache, JwksLocation, JwksSettings, RoleNames, TokenVerifier, Userinfo, UserinfoLocation,
-};
+use common::chassis::token::{EndpointLocation, JwksCache, JwksSettings, RoleNames, TokenVerifier, Userinfo};
 use common::domain::{DeviceRegistry as _, ManualClock, Timestamp};
 use common::store::{Store, StoreOptions};
 use fakes::issuer::{FakeIssuer, FakeIssuerOptions};
@@ -123,14 +121,14 @@ fn peers(address: SocketAddr) -> Peers {
 }
 
 fn people(issuer: &FakeIssuer) -> Arc<Userinfo> {
-    let location = UserinfoLocation::Url(issuer.userinfo_url().parse().unwrap());
+    let location = EndpointLocation::Url(issuer.userinfo_url().parse().unwrap());
     let http = http_client::build(&HttpClientOptions::default()).unwrap();
     Arc::new(Userinfo::new(location, RoleNames::default(), http))
 }
 
 fn verifier(issuer: &FakeIssuer, clock: Arc<ManualClock>) -> Arc<TokenVerifier> {
     let jwks = JwksSettings {
-        location: JwksLocation::Url(issuer.jwks_url().parse().unwrap()),
+        location: EndpointLocation::Url(issuer.jwks_url().parse().unwrap()),
         max_age: JwksSettings::DEFAULT_MAX_AGE,
     };
     let http = http_client::build(&HttpClientOptions::default()).unwrap();

@@ -8,7 +8,7 @@ use common::chassis::client_address::TrustedProxies;
 use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::server;
 use common::chassis::shutdown::Shutdown;
-use common::chassis::token::{JwksCache, JwksLocation, JwksSettings, TokenVerifier};
+use common::chassis::token::{EndpointLocation, JwksCache, JwksSettings, TokenVerifier};
 use common::domain::{Clock, DeviceRegistry as _, SessionLedger as _, SystemClock, VpnNetwork};
 use common::store::{Store, StoreOptions};
 use fakes::issuer::FakeIssuer;
@@ -117,7 +117,7 @@ fn network() -> Result<VpnNetwork, Failure> {
 
 fn verifier(issuer: &FakeIssuer, clock: &Arc<dyn Clock>) -> Result<Arc<TokenVerifier>, Failure> {
     let jwks = JwksSettings {
-        location: JwksLocation::Url(issuer.jwks_url().parse()?),
+        location: EndpointLocation::Url(issuer.jwks_url().parse()?),
         max_age: JwksSettings::DEFAULT_MAX_AGE,
     };
     let http = http_client::build(&HttpClientOptions::default())?;

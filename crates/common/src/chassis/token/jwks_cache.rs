@@ -4,11 +4,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Bytes;
 use http::StatusCode;
-use serde::Deserialize;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::discovery::{Discovery, EndpointLocation, NotDiscovered};
 use super::{InvalidKeySet, KeySet, KeySource, KeysUnavailable, VerificationKey};
 use crate::chassis::http_client::{ReadError, read_limited};
 use crate::chassis::problem::error_chain;
@@ -18,7 +18,7 @@ use crate::domain::{Clock, Timestamp};
 #[derive(Debug, Clone)]
 pub struct JwksSettings {
     /// Where to fetch them.
-    pub location: JwksLocation,
+    pub location: EndpointLocation,
     /// How long the last good set is used while no newer one can be had;
     /// see [`JwksSettings::DEFAULT_MAX_AGE`].
     pub max_age: Duration,
@@ -27,18 +27,6 @@ pub struct JwksSettings {
 impl JwksSettings {
     /// An outage of the issuer of up to one hour goes unnoticed by people who have a token.
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_hours(1);
-}
-
-/// Where the issuer's keys are.
-#[derive(Debug, Clone)]
-pub enum JwksLocation {
-    /// At this address; it may be an internal one that has nothing to do with the issuer's name.
-    Url(Url),
-    /// Where the issuer's own discovery document says (OpenID Connect Discovery §4), asked once.
-    Discovery {
-        /// The issuer's name, to which the document has to agree byte by byte.
-        issuer: String,
-    },
 }
 
 /// The issuer's keys, fetched over HTTP and kept through its outages.
@@ -75,7 +63,7 @@ enum FetchError {
     #[error("the issuer's answer could not be read")]
     Body(#[source] ReadError),
     #[error("the issuer's address or discovery document is not usable")]
-    Discovery,
+    Discovery(#[from] NotDiscovered),
     #[error("the issuer's key set is not usable")]
     KeySet(#[source] InvalidKeySet),
 }
@@ -172,23 +160,16 @@ impl JwksCache {
 
     async fn fetch(&self) -> Result<KeySet, FetchError> {
         let url = match &self.settings.location {
-            JwksLocation::Url(url) => url,
-            JwksLocation::Discovery { issuer } => self.discovered.get_or_try_init(|| self.discover(issuer)).await?,
+            EndpointLocation::Url(url) => url,
+            EndpointLocation::Discovery { issuer } => self.discovered.get_or_try_init(|| self.discover(issuer)).await?,
         };
         KeySet::parse(&self.get(url.clone()).await?).map_err(FetchError::KeySet)
     }
 
     async fn discover(&self, issuer: &str) -> Result<Url, FetchError> {
-        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let url: Url = url.parse().map_err(|_| FetchError::Discovery)?;
-        let document = self.get(url.clone()).await?;
-        let document: Discovery = serde_json::from_slice(&document).map_err(|_| FetchError::Discovery)?;
-        let jwks_url: Url = document.jwks_uri.parse().map_err(|_| FetchError::Discovery)?;
-        // An https issuer does not hand its keys over in the clear.
-        if document.issuer != issuer || jwks_url.scheme() != url.scheme() {
-            return Err(FetchError::Discovery);
-        }
-        Ok(jwks_url)
+        let discovery = Discovery::of(issuer)?;
+        let document = self.get(discovery.address()).await?;
+        Ok(discovery.endpoint(&document, "jwks_uri")?)
     }
 
     async fn get(&self, url: Url) -> Result<Bytes, FetchError> {
@@ -218,12 +199,6 @@ impl JwksCache {
             tracing::error!(error = chain, "No access token can be verified: {error}");
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    jwks_uri: String,
 }
 
 #[async_trait]

@@ -8,22 +8,11 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::claims::{RealmAccess, fleets, strongest_role};
+use super::discovery::{Discovery, EndpointLocation, NotDiscovered};
 use super::{RoleNames, TokenVerifier};
 use crate::chassis::http_client::read_limited;
 use crate::chassis::json;
 use crate::domain::{GroupName, Role};
-
-/// Where the issuer says who a person is now.
-#[derive(Debug, Clone)]
-pub enum UserinfoLocation {
-    /// At this address; it may be an internal one that has nothing to do with the issuer's name.
-    Url(Url),
-    /// Where the issuer's own discovery document says (OpenID Connect Discovery §4), asked once.
-    Discovery {
-        /// The issuer's name, to which the document has to agree byte by byte.
-        issuer: String,
-    },
-}
 
 /// Asks the issuer who a person is now (OpenID Connect Core §5.3). A token tells who somebody was when it was made; a
 /// person who was disabled, or lost a role or a group, shows here at once.
@@ -32,7 +21,7 @@ pub enum UserinfoLocation {
 /// does not have.
 #[derive(Debug)]
 pub struct Userinfo {
-    location: UserinfoLocation,
+    location: EndpointLocation,
     roles: RoleNames,
     http: reqwest::Client,
     discovered: OnceCell<Url>,
@@ -69,18 +58,12 @@ struct Answer {
     groups: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Discovery {
-    issuer: String,
-    userinfo_endpoint: String,
-}
-
 impl Userinfo {
     /// The largest document that is read, in bytes.
     const MAX_BODY_LENGTH: usize = 64 * 1024;
 
     /// Builds it; nothing is asked yet. `http` is to follow no redirect.
-    pub fn new(location: UserinfoLocation, roles: RoleNames, http: reqwest::Client) -> Self {
+    pub fn new(location: EndpointLocation, roles: RoleNames, http: reqwest::Client) -> Self {
         Self {
             location,
             roles,
@@ -92,8 +75,8 @@ impl Userinfo {
     /// Asks about the holder of a token.
     pub async fn ask(&self, token: &SecretString) -> Result<PersonNow, UserinfoError> {
         let url = match &self.location {
-            UserinfoLocation::Url(url) => url,
-            UserinfoLocation::Discovery { issuer } => self.discovered.get_or_try_init(|| self.discover(issuer)).await?,
+            EndpointLocation::Url(url) => url,
+            EndpointLocation::Discovery { issuer } => self.discovered.get_or_try_init(|| self.discover(issuer)).await?,
         };
         let request = self.http.get(url.clone()).bearer_auth(token.expose_secret());
         let body = self.fetch(request).await?;
@@ -109,20 +92,9 @@ impl Userinfo {
     }
 
     async fn discover(&self, issuer: &str) -> Result<Url, UserinfoError> {
-        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let url: Url = url.parse().map_err(|_| unavailable("its name is no address"))?;
-        let document = self.fetch(self.http.get(url.clone())).await?;
-        let document: Discovery = serde_json::from_slice(&document)
-            .map_err(|_| unavailable("its discovery document names no userinfo endpoint"))?;
-        let endpoint: Url = document
-            .userinfo_endpoint
-            .parse()
-            .map_err(|_| unavailable("its userinfo endpoint is no address"))?;
-        // A token for an https issuer does not leave in the clear.
-        if document.issuer != issuer || endpoint.scheme() != url.scheme() {
-            return Err(unavailable("its discovery document is about another issuer"));
-        }
-        Ok(endpoint)
+        let discovery = Discovery::of(issuer)?;
+        let document = self.fetch(self.http.get(discovery.address())).await?;
+        Ok(discovery.endpoint(&document, "userinfo_endpoint")?)
     }
 
     async fn fetch(&self, request: reqwest::RequestBuilder) -> Result<Bytes, UserinfoError> {
@@ -133,6 +105,12 @@ impl Userinfo {
             status => return Err(unavailable(format_args!("it answered {status}"))),
         }
         read_limited(answer, Self::MAX_BODY_LENGTH).await.map_err(unavailable)
+    }
+}
+
+impl From<NotDiscovered> for UserinfoError {
+    fn from(reason: NotDiscovered) -> Self {
+        unavailable(reason)
     }
 }
 

@@ -30,14 +30,7 @@ impl RootFingerprint {
             .chars()
             .filter(|character| !matches!(character, '-' | ':'))
             .collect();
-        if digits.len() != 64 || !digits.is_ascii() {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(Digest(bytes)))
+        digits.parse().ok().map(Self)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::forge::{OTHER_RSA, RSA, b64, clock, good_claims, good_header, jwks, rsa_jwk, rules, token};
 use crate::chassis::http_client::{self, HttpClientOptions};
 use crate::chassis::token::{
-    JwksCache, JwksLocation, JwksSettings, KeySource, KeysUnavailable, TokenError, TokenVerifier,
+    EndpointLocation, JwksCache, JwksSettings, KeySource, KeysUnavailable, TokenError, TokenVerifier,
 };
 use crate::domain::ManualClock;
 
@@ -241,7 +241,7 @@ impl World {
     }
 
     fn discovering_cache(&self, issuer: &str) -> JwksCache {
-        let location = JwksLocation::Discovery {
+        let location = EndpointLocation::Discovery {
             issuer: issuer.to_owned(),
         };
         JwksCache::new(
@@ -268,7 +268,7 @@ impl World {
 }
 
 fn settings(base: &str) -> JwksSettings {
-    let location = JwksLocation::Url(format!("{base}/certs").parse().unwrap());
+    let location = EndpointLocation::Url(format!("{base}/certs").parse().unwrap());
     JwksSettings {
         location,
         max_age: JwksSettings::DEFAULT_MAX_AGE,
