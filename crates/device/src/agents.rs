@@ -134,7 +134,7 @@ impl Agents {
         let identity = self.identity.with_chain(enrollment.certificate_chain_pem());
         let not_before = clock::floor(&self.state)?.max(enrollment.server_time());
         let client = enrollment
-            .server_trust()
+            .server_trust(&self.state)?
             .client(&self.settings.url, Some(identity), not_before)
             .await?;
         let response = client.get(url).send().await.map_err(EnrollError::unavailable)?;

@@ -1,6 +1,7 @@
 //! Enrollment from the device's side: one request, and nothing of the answer is believed unchecked.
 
 mod enrollment;
+pub(crate) mod roots;
 mod trust;
 
 use std::error::Error;

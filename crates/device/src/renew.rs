@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::clock;
-use crate::enroll::{self, EnrollError, Enrollment};
+use crate::enroll::{self, EnrollError, Enrollment, roots};
 use crate::identity::{Identity, IdentityError};
 use crate::state::{StateDirectory, StateError};
 
@@ -85,7 +85,7 @@ impl Renewer {
         if let Ok(CheckedIn { server_time }) = serde_json::from_slice(&body) {
             clock::remember(&self.state, server_time)?;
         }
-        Ok(())
+        Ok(self.learn_roots(&client, enrollment).await?)
     }
 
     /// Renews whenever two thirds of the certificate's life are over, until `stop`.
@@ -121,6 +121,7 @@ impl Renewer {
 
     async fn ask(&self, current: &Enrollment) -> Result<Enrollment, RenewError> {
         let (url, client) = (self.route("renew")?, self.client(current).await?);
+        self.learn_roots(&client, current).await?;
         let request = client.post(url).json(&json!({ "csr": self.identity.csr_pem() }));
         let response = request.send().await.map_err(EnrollError::unavailable)?;
         match response.status() {
@@ -135,12 +136,28 @@ impl Renewer {
         Ok(next.map_err(EnrollError::from)?)
     }
 
-    async fn client(&self, enrollment: &Enrollment) -> Result<Client, EnrollError> {
+    async fn client(&self, enrollment: &Enrollment) -> Result<Client, RenewError> {
         let identity = self.identity.with_chain(enrollment.certificate_chain_pem());
         let not_before = clock::floor(&self.state).unwrap_or_else(|_unreadable| clock::built_at());
         let not_before = not_before.max(enrollment.server_time());
-        let trust = enrollment.server_trust();
-        trust.client(&self.url, Some(identity), not_before).await
+        let trust = enrollment.server_trust(&self.state)?;
+        Ok(trust.client(&self.url, Some(identity), not_before).await?)
+    }
+
+    /// Asks for the authority's roots and keeps them: before the next certificate comes from another one than the
+    /// bridge's own, and after the last of the old ones is gone. When the authority is away, they stay as they are.
+    async fn learn_roots(&self, client: &Client, enrollment: &Enrollment) -> Result<(), StateError> {
+        match roots::fetch(&self.url, client).await {
+            Ok(roots) => {
+                roots::keep(&self.state, &roots)?;
+                enrollment.write_authorities(&self.state)
+            }
+            Err(error) => {
+                let error = common::chassis::problem::error_chain(&error);
+                tracing::debug!(error, "The authority's roots are not known anew");
+                Ok(())
+            }
+        }
     }
 
     fn route(&self, operation: &str) -> Result<Url, EnrollError> {

@@ -34,6 +34,11 @@ pub(crate) fn certificates(pem: &str) -> Option<Vec<Vec<u8>>> {
     (rest.is_empty() && !found.is_empty()).then_some(found)
 }
 
+/// Writes a certificate (DER) in PEM.
+pub(crate) fn to_pem(der: &[u8]) -> String {
+    pem_rfc7468::encode_string("CERTIFICATE", pem_rfc7468::LineEnding::LF, der).expect("what was read can be written")
+}
+
 /// Reads one certificate without trailing bytes.
 pub(crate) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;

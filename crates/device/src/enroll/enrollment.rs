@@ -9,6 +9,7 @@ use wireguard::quick::WgQuickConfig;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
+use super::roots;
 use super::trust::ServerTrust;
 use crate::clock;
 use crate::identity::{Identity, IdentityError};
@@ -21,7 +22,7 @@ const ENROLLMENT_FILE: &str = "enrollment.json";
 /// The certificate with its intermediates, PEM: for the MQTT client and others.
 pub(crate) const CERTIFICATE_FILE: &str = "certificate.pem";
 
-/// Intermediates and root, PEM.
+/// Intermediates and root, PEM, and the authority's other roots while one takes the place of another.
 const CA_FILE: &str = "ca.pem";
 
 /// For `wg-quick up`, with the private key in it.
@@ -161,15 +162,17 @@ impl Enrollment {
         };
         let copies = [
             (CERTIFICATE_FILE, self.answer.certificate_chain.clone()),
-            (CA_FILE, self.answer.ca_chain.clone()),
             (WIREGUARD_FILE, wireguard.render()),
         ];
         for (name, content) in copies {
-            if state.read(name)?.as_deref() != Some(&content) {
-                state.write(name, &content)?;
-            }
+            write_if_other(state, name, &content)?;
         }
-        Ok(())
+        self.write_authorities(state)
+    }
+
+    /// Writes the file of those whom other programs may believe again where it differs. Blocks on the disk.
+    pub(crate) fn write_authorities(&self, state: &StateDirectory) -> Result<(), StateError> {
+        write_if_other(state, CA_FILE, &roots::with_known(state, &self.answer.ca_chain)?)
     }
 
     /// Returns the device's address in the network.
@@ -192,11 +195,12 @@ impl Enrollment {
         &self.answer.certificate_chain
     }
 
-    /// Returns what proves that a server is the bridge: the root that the enrollment was believed for.
-    pub(crate) fn server_trust(&self) -> ServerTrust {
+    /// Returns what proves that a server is the bridge: the root that the enrollment was believed for, and those that
+    /// the bridge named since. Blocks on the disk.
+    pub(crate) fn server_trust(&self, state: &StateDirectory) -> Result<ServerTrust, StateError> {
         let root = self.answer.ca_chain.rfind("-----BEGIN CERTIFICATE-----");
         let root = root.and_then(|start| self.answer.ca_chain.get(start..));
-        ServerTrust::Roots(root.unwrap_or_default().to_owned())
+        roots::with_known(state, root.unwrap_or_default()).map(ServerTrust::Roots)
     }
 
     /// Returns when the certificate begins.
@@ -221,6 +225,13 @@ impl Answer {
     fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("strings and numbers can be written as JSON")
     }
+}
+
+fn write_if_other(state: &StateDirectory, name: &str, content: &str) -> Result<(), StateError> {
+    if state.read(name)?.as_deref() == Some(content) {
+        return Ok(());
+    }
+    state.write(name, content)
 }
 
 pub(crate) fn copy_of(key: &WireguardPrivateKey) -> WireguardPrivateKey {

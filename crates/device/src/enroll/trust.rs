@@ -116,10 +116,7 @@ async fn fetch_root(url: &Url, fingerprint: &Digest) -> Result<String, EnrollErr
         .iter()
         .find(|der| Digest::of(der) == *fingerprint)
         .ok_or(EnrollError::RootNotFound)?;
-    Ok(
-        pem_rfc7468::encode_string("CERTIFICATE", pem_rfc7468::LineEnding::LF, root)
-            .expect("a certificate that was read can be written"),
-    )
+    Ok(x509::to_pem(root))
 }
 
 #[cfg(test)]

@@ -95,11 +95,13 @@ impl Authority {
         builder.with_no_client_auth().with_single_cert(chain, key).unwrap()
     }
 
-    /// TLS that asks clients for a certificate of this authority; its own is valid as the params say.
-    pub(crate) fn mutual_tls(&self, validity: &CertificateParams) -> ServerConfig {
+    /// TLS that asks clients for a certificate of this authority or of another; its own is valid as the params say.
+    pub(crate) fn mutual_tls(&self, other: &Self, validity: &CertificateParams) -> ServerConfig {
         let (chain, key) = self.server_certificate(validity);
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.root.der().clone()).unwrap();
+        for authority in [self, other] {
+            roots.add(authority.root.der().clone()).unwrap();
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         let clients = clients.allow_unauthenticated().build().unwrap();

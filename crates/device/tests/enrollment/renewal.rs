@@ -9,7 +9,7 @@ use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use common::domain::{Clock as _, DeviceId, SystemClock, Timestamp};
 use device::agent::{AgentError, Device, Enrolled};
@@ -104,7 +104,7 @@ async fn a_root_that_the_device_was_not_told_to_believe_is_not_believed() {
     let bridge = Bridge::new(Validity::around_now()).await;
     let both = bridge.world.authority.root_pem() + &Authority::new().root_pem();
     let device = bridge.device().await;
-    bridge.world.lie.store(true, Ordering::Relaxed);
+    bridge.world.is_other.store(true, Ordering::Relaxed);
 
     let refused = device.enroll(&bridge.settings(both)).await.unwrap_err();
 
@@ -113,6 +113,34 @@ async fn a_root_that_the_device_was_not_told_to_believe_is_not_believed() {
         "{refused:?}"
     );
     assert!(refused.to_string().contains("root"), "{refused}");
+}
+
+/// A root takes the place of another: certificates come from the new one, and the bridge still has one of the old.
+#[tokio::test]
+async fn while_roots_change_the_bridge_is_believed_by_either_and_the_old_one_is_forgotten_in_the_end() {
+    let bridge = Bridge::new(Validity::around_now()).await;
+    let enrolled = bridge.enrolled().await;
+    let (old, new) = (bridge.world.authority.root_pem(), bridge.world.other.root_pem());
+    *bridge.world.roots.lock().unwrap() = format!("{old}{new}");
+    bridge.world.is_other.store(true, Ordering::Relaxed);
+
+    let renewed = enrolled.renew(bridge.url.parse().unwrap()).await.unwrap();
+
+    let visits = bridge.visits();
+    assert_eq!(visits.len(), 2, "{visits:?}");
+    assert_eq!(der(renewed.certificate_pem()), visits[1].shown);
+    let believed = std::fs::read_to_string(bridge.world.directory.join("ca.pem")).unwrap();
+    assert!(believed.contains(&old) && believed.contains(&new), "{believed}");
+
+    drop(renewed);
+    *bridge.world.roots.lock().unwrap() = new.clone();
+    let again = bridge.again().await;
+    assert!(
+        again.renew(bridge.url.parse().unwrap()).await.is_err(),
+        "it knows the bridge's certificate no more"
+    );
+    let believed = std::fs::read_to_string(bridge.world.directory.join("ca.pem")).unwrap();
+    assert!(!believed.contains(&old) && believed.contains(&new), "{believed}");
 }
 
 /// How long things are valid.
@@ -174,12 +202,15 @@ struct Visit {
 struct World {
     authority: Authority,
     other: Authority,
+    /// What it says that its roots are, PEM.
+    roots: Mutex<String>,
     validity: Validity,
     directory: std::path::PathBuf,
     visits: Mutex<Vec<Visit>>,
     checked_in: Notify,
     is_broken: AtomicBool,
-    lie: AtomicBool,
+    /// Certificates come from the other authority.
+    is_other: AtomicBool,
 }
 
 struct Bridge {
@@ -203,26 +234,28 @@ impl Connected<IncomingStream<'_, TlsListener>> for Shown {
 
 impl Bridge {
     async fn new(validity: Validity) -> Self {
-        let (state, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+        let (state, authority, other) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
         let mut server = CertificateParams::default();
         (server.not_before, server.not_after) = validity.server;
-        let acceptor = TlsAcceptor::from(Arc::new(authority.mutual_tls(&server)));
+        let acceptor = TlsAcceptor::from(Arc::new(authority.mutual_tls(&other, &server)));
         let listener = bind().await;
         let url = format!("https://{}/", listener.local_addr().unwrap());
         let world = Arc::new(World {
+            roots: Mutex::new(authority.root_pem()),
             authority,
-            other: Authority::new(),
+            other,
             validity,
             directory: state.path().join("device"),
             visits: Mutex::default(),
             checked_in: Notify::new(),
             is_broken: AtomicBool::new(false),
-            lie: AtomicBool::new(false),
+            is_other: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/devices/{id}/enroll", post(enroll))
             .route("/devices/{id}/renew", post(renew))
             .route("/devices/{id}/checkin", post(check_in))
+            .route("/ca/roots", get(roots))
             .with_state(Arc::clone(&world));
         let service = router.into_make_service_with_connect_info::<Shown>();
         let mut server = JoinSet::new();
@@ -283,7 +316,7 @@ impl World {
     fn answer(&self, request: &Value, (not_before, not_after): (Timestamp, Timestamp)) -> Value {
         let mut leaf = leaf_params("pump-7");
         (leaf.not_before, leaf.not_after) = (not_before, not_after);
-        let authority = if self.lie.load(Ordering::Relaxed) {
+        let authority = if self.is_other.load(Ordering::Relaxed) {
             &self.other
         } else {
             &self.authority
@@ -336,6 +369,10 @@ async fn check_in(
     world.checked_in.notify_one();
     let server_time = world.validity.server_time.format(&Rfc3339).unwrap();
     (StatusCode::OK, json!({ "server_time": server_time }).to_string()).into_response()
+}
+
+async fn roots(State(world): State<Arc<World>>) -> String {
+    world.roots.lock().unwrap().clone()
 }
 
 fn der(pem: &str) -> Vec<u8> {
