@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::forge::{OTHER_RSA, RSA, b64, clock, good_claims, good_header, jwks, rsa_jwk, rules, token};
+use super::forge::{OTHER_RSA, RSA, b64, clock, good_claims, good_header, jwks, rsa_jwk, rsa_signature, rules, token};
 use crate::chassis::http_client::{self, HttpClientOptions};
 use crate::chassis::token::{
     EndpointLocation, JwksCache, JwksSettings, KeySource, KeysUnavailable, TokenError, TokenVerifier,
@@ -88,6 +88,28 @@ async fn a_key_that_the_issuer_removed_is_refused_after_the_next_refresh() {
     assert!(world.cache.refresh().await);
 
     assert!(!world.knows("rsa-1").await);
+}
+
+#[tokio::test]
+async fn a_token_that_was_believed_is_judged_again_by_its_time_and_by_the_keys_of_now() {
+    let world = World::start().await;
+    let verifier = TokenVerifier::new(rules(), world.cache.clone(), world.clock.clone()).unwrap();
+    let believed = token(&good_header(), &good_claims());
+    let (signed, _) = believed.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", b64(rsa_signature(&OTHER_RSA, signed.as_bytes())));
+    let wrong_signature = Err(TokenError::Invalid("the signature does not match"));
+    for _ in 0..2 {
+        assert!(verifier.verify(&believed).await.is_ok());
+        assert_eq!(verifier.verify(&forged).await, wrong_signature);
+    }
+
+    world.answer(jwks(&[rsa_jwk("rsa-1", &OTHER_RSA)]));
+    assert!(world.cache.refresh().await);
+    assert_eq!(verifier.verify(&believed).await, wrong_signature);
+    assert!(verifier.verify(&forged).await.is_ok());
+
+    world.clock.advance(Duration::from_mins(10));
+    assert_eq!(verifier.verify(&forged).await, Err(TokenError::Invalid("expired")));
 }
 
 #[tokio::test]
