@@ -8,12 +8,14 @@ mod given;
 mod group_commit;
 mod statement;
 mod transaction;
+mod turns;
 
 mod addresses;
 mod admission;
 mod audit;
 mod certificates;
 mod changes;
+mod device_looks;
 mod devices;
 mod drift;
 mod events;

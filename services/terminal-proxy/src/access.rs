@@ -260,7 +260,7 @@ impl Access {
         Self::check_role(operator, visit.purpose)?;
         let device = self
             .directory
-            .find(visit.device_id)
+            .find_with_others(visit.device_id)
             .await?
             .ok_or(AccessError::NotFound)?;
         if operator.may_open(&device) {

@@ -213,8 +213,8 @@ impl Sessions {
             .collect()
     }
 
-    async fn close(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
-        self.ports.ledger.close_session(id, ending).await
+    async fn close(&self, session: &NewSession, ending: &SessionEnding) -> Result<(), StoreError> {
+        self.ports.ledger.close_session(session, ending).await
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Box<Live>>> {

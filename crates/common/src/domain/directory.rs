@@ -63,6 +63,10 @@ pub trait DeviceDirectory: Send + Sync + 'static {
     /// Finds a device.
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StoreError>;
 
+    /// Finds a device for somebody who is about to put something on record, when the records of others that are on
+    /// their way are written; one look is for all who wait.
+    async fn find_with_others(&self, id: &DeviceId) -> Result<Option<Device>, StoreError>;
+
     /// Finds a device with what is shown of it.
     async fn view(&self, id: &DeviceId) -> Result<Option<DeviceView>, StoreError>;
 

@@ -100,7 +100,7 @@ pub trait SessionLedger: Send + Sync + 'static {
     async fn open_session(&self, session: &NewSession) -> Result<(), RegistryError>;
 
     /// Records its end; repeatable, the first end stays.
-    async fn close_session(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError>;
+    async fn close_session(&self, session: &NewSession, ending: &SessionEnding) -> Result<(), StoreError>;
 
     /// Closes what a former life of this instance left open; returns how many.
     async fn close_orphans(&self, instance: &str) -> Result<u64, StoreError>;

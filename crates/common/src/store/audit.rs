@@ -197,13 +197,13 @@ impl Link {
 
     fn into_row(self, hash: &Digest, last: i64) -> Values {
         row()
-            .bind(&self.instance)
+            .bind_owned(self.instance)
             .bind(&self.sequence)
             .bind(&self.recorded_at)
-            .bind(&self.actor)
-            .bind(&self.action)
+            .bind_owned(self.actor)
+            .bind_owned(self.action)
             .bind_optional(self.device_id.as_ref())
-            .bind(&self.detail)
+            .bind_owned(self.detail)
             .bind(&self.previous_hash)
             .bind(hash)
             .bind(&last)

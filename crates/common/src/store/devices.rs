@@ -25,6 +25,10 @@ impl DeviceDirectory for Store {
             .transpose()
     }
 
+    async fn find_with_others(&self, id: &DeviceId) -> Result<Option<Device>, StoreError> {
+        self.find_in_turn(id).await
+    }
+
     async fn view(&self, id: &DeviceId) -> Result<Option<DeviceView>, StoreError> {
         let statement = sql("SELECT * FROM passport WHERE id = $1");
         self.optional(statement.bind(id))

@@ -3,10 +3,9 @@
 //! Such a statement reads its rows from `given`. PostgreSQL gets each column of it as an array, SQLite the whole as one
 //! JSON array; the statement itself is written once.
 
-use std::fmt::Write as _;
 use std::vec::IntoIter;
 
-use serde_json::Value as Json;
+use serde::{Serialize, Serializer};
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -64,8 +63,8 @@ macro_rules! number_columns {
                 " AS changed"
             ),
             sqlite: concat!(
-                $crate::store::given::sqlite_given!($columns), " ", $first_statement, " RETURNING 1",
-                $("; ", $crate::store::given::sqlite_given!($columns), " ", $statement, " RETURNING 1",)+
+                $crate::store::given::sqlite_given!($columns), " ", $first_statement,
+                $("; ", $crate::store::given::sqlite_given!($columns), " ", $statement,)+
             ),
         }
     };
@@ -85,7 +84,7 @@ macro_rules! sqlite_given {
         concat!(
             "WITH given (", stringify!($first) $(, ", ", stringify!($column))*,
             ") AS (SELECT ", $first_read, "(value ->> (", $first_number, " - 1))"
-            $(, ", ", $read, "(value ->> (", $number, " - 1))")*, " FROM json_each($1))"
+            $(, ", ", $read, "(value ->> (", $number, " - 1))")*, " FROM jsonb_each($1))"
         )
     };
 }
@@ -93,14 +92,24 @@ macro_rules! sqlite_given {
 pub(super) use {number_columns, postgres_given, sql_given, sqlite_given};
 
 /// Writes the rows as SQLite gets them; bytes are hexadecimal in there.
-pub(super) fn to_json(rows: Vec<Values>) -> String {
-    let cell = |value| match value {
-        Value::Text(text) => text.map_or(Json::Null, Json::from),
-        Value::Integer(integer) => integer.map_or(Json::Null, Json::from),
-        Value::Bytes(bytes) => bytes.map_or(Json::Null, |bytes| hex(&bytes).into()),
-    };
-    let row = |row: Values| Json::Array(row.into_iter().map(cell).collect());
-    Json::Array(rows.into_iter().map(row).collect()).to_string()
+pub(super) fn to_json(rows: &[Values]) -> String {
+    serde_json::to_string(rows).expect("there are only lists, texts and integers")
+}
+
+impl Serialize for Values {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => text.serialize(serializer),
+            Self::Integer(integer) => integer.serialize(serializer),
+            Self::Bytes(bytes) => bytes.as_deref().map(hex).serialize(serializer),
+        }
+    }
 }
 
 /// Binds the rows as PostgreSQL gets them, each column an array. There is at least one row.
@@ -121,10 +130,10 @@ pub(super) fn bind_columns(
 }
 
 fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |four_bits: u8| char::from(DIGITS[usize::from(four_bits)]);
     bytes
         .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes everything");
-            text
-        })
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xF)])
+        .collect()
 }

@@ -1,21 +1,22 @@
 //! Many changes, one commit: what arrives while a commit is on its way to the disk goes with the next one.
 //!
-//! There is no task and no delay: of all who wait, one commits for everybody who is there, and whoever comes
-//! meanwhile waits for the next turn. Changes of one kind that nothing stands in the way of are written together; the
+//! Of all who wait, one commits for everybody who is there, and whoever comes meanwhile waits for the next turn. Changes of one kind that nothing stands in the way of are written together; the
 //! others follow one by one, and one that is refused is undone alone. Nobody hears that a change is done before the
 //! commit that it was part of is on the disk.
 
 use std::any::Any;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
 use super::Store;
+use super::device_looks::{DeviceLooks, Found};
 use super::statement::sql;
-use super::transaction::{Batches, Transaction, in_transaction};
-use crate::domain::StoreError;
+use super::transaction::{Batches, Transaction, copy, failed, in_transaction};
+use super::turns::in_turn;
+use crate::domain::{DeviceId, StoreError};
 
 /// The most of one kind that one commit takes on.
 const MAX_BATCH: usize = 128;
@@ -46,6 +47,7 @@ pub(super) trait Change: Sized + Send + Sync + 'static {
 #[derive(Default)]
 pub(super) struct CommitQueue {
     waiting: Mutex<Vec<Box<dyn Waiting>>>,
+    looks: DeviceLooks,
     turn: AsyncMutex<()>,
 }
 
@@ -85,39 +87,33 @@ enum NotWritten {
     Failed(StoreError),
 }
 
-/// The transaction that a change was part of failed.
-#[derive(Debug, thiserror::Error)]
-#[error("the transaction failed: {0}")]
-struct CommitFailed(String);
-
 impl Store {
     /// Makes a change durable, alone or with others; a refused one never happened.
     pub(super) async fn commit<C: Change>(&self, change: C) -> Outcome<C> {
         let (queue, change) = (&self.shared.commits, Arc::new(change));
-        loop {
-            let mut outcome = queue.join(Arc::clone(&change));
-            let turn = tokio::select! {
-                biased;
-                outcome = &mut outcome => match outcome {
-                    Ok(outcome) => return outcome,
-                    Err(_committer_left) => continue,
-                },
-                turn = queue.turn.lock() => turn,
-            };
-            // Whoever had the turn before may have done it; otherwise it is among the next.
-            loop {
-                match outcome.try_recv() {
-                    Ok(outcome) => return outcome,
-                    Err(TryRecvError::Empty) => self.commit_batch().await,
-                    Err(TryRecvError::Closed) => break,
-                }
-            }
-            drop(turn);
-        }
+        let join = || queue.join(Arc::clone(&change));
+        in_turn(&queue.turn, join, || self.take_turn()).await
+    }
+
+    /// Finds a device in the turn of the next commit, for somebody who is about to commit something.
+    pub(super) async fn find_in_turn(&self, id: &DeviceId) -> Found {
+        let queue = &self.shared.commits;
+        in_turn(&queue.turn, || queue.looks.join(id), || self.take_turn()).await
+    }
+
+    /// Boxed: most who wait never have a turn.
+    fn take_turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            self.look_at_devices(&self.shared.commits.looks).await;
+            self.commit_batch().await;
+        })
     }
 
     async fn commit_batch(&self) {
         let mut batch = self.shared.commits.take();
+        if batch.is_empty() {
+            return;
+        }
         let batches = Batches(self);
         let together = in_transaction!(batches, |transaction| write_together(transaction, &mut batch)).await;
         let committed = match together {
@@ -247,19 +243,5 @@ impl CommitQueue {
 impl From<StoreError> for NotWritten {
     fn from(error: StoreError) -> Self {
         Self::Failed(error)
-    }
-}
-
-/// One error for everybody.
-fn copy(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable { source } => failed(&source.to_string()),
-        StoreError::Corrupt { column } => StoreError::Corrupt { column },
-    }
-}
-
-fn failed(reason: &str) -> StoreError {
-    StoreError::Unavailable {
-        source: Box::new(CommitFailed(reason.to_owned())),
     }
 }

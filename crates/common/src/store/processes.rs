@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 
 use super::Store;
-use super::sessions::ORPHANED;
+use super::sessions::{ORPHANED, new_session};
 use super::statement::{Row, sql};
 use super::transaction::{Transaction, in_transaction};
-use crate::domain::{Digest, ForwardPass, ProxyProcesses, SessionId, SessionLedger as _, StoreError, Timestamp};
+use crate::domain::{Digest, ForwardPass, NewSession, ProxyProcesses, SessionLedger as _, StoreError, Timestamp};
 
 #[async_trait]
 impl ProxyProcesses for Store {
@@ -34,8 +34,8 @@ impl ProxyProcesses for Store {
 
     async fn close_sessions_of_the_dead(&self) -> Result<u64, StoreError> {
         let orphans = sessions_of_the_dead(self).await?;
-        for id in &orphans {
-            self.close_session(*id, &ORPHANED).await?;
+        for session in &orphans {
+            self.close_session(session, &ORPHANED).await?;
         }
         in_transaction!(self, |transaction| forget_the_dead(transaction)).await?;
         Ok(orphans.len() as u64)
@@ -51,14 +51,16 @@ impl ProxyProcesses for Store {
 }
 
 /// Who never announced itself is not known to be dead.
-async fn sessions_of_the_dead(store: &Store) -> Result<Vec<SessionId>, StoreError> {
+async fn sessions_of_the_dead(store: &Store) -> Result<Vec<NewSession>, StoreError> {
     let now = store.shared.clock.now();
-    let statement = sql("SELECT session.id
+    let statement = sql(
+        "SELECT session.id, device_id, device_epoch, subject, username, session.instance, client_address, recorded
                          FROM session JOIN proxy_process ON proxy_process.instance = session.instance
                          WHERE session.closed_at IS NULL AND proxy_process.alive_until <= $1
-                         ORDER BY session.id LIMIT 1000");
+                         ORDER BY session.id LIMIT 1000",
+    );
     let rows = store.all(statement.bind(&now)).await?;
-    rows.iter().map(|row| row.get("id")).collect()
+    rows.iter().map(new_session).collect()
 }
 
 async fn forget_the_dead(transaction: &mut Transaction) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! The ledger of terminal sessions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,18 +29,21 @@ impl SessionLedger for Store {
         self.commit(LedgerEntry::Open(session.clone())).await
     }
 
-    async fn close_session(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
-        match self.commit(LedgerEntry::Close(id, ending.clone())).await {
+    async fn close_session(&self, session: &NewSession, ending: &SessionEnding) -> Result<(), StoreError> {
+        match self.commit(LedgerEntry::Close(session.clone(), ending.clone())).await {
             Ok(()) | Err(RegistryError::Unknown | RegistryError::WrongState(_)) => Ok(()),
             Err(RegistryError::Store(error)) => Err(error),
         }
     }
 
     async fn close_orphans(&self, instance: &str) -> Result<u64, StoreError> {
-        let statement = sql("SELECT id FROM session WHERE instance = $1 AND closed_at IS NULL ORDER BY id");
+        let statement = sql(
+            "SELECT id, device_id, device_epoch, subject, username, instance, client_address, recorded
+                             FROM session WHERE instance = $1 AND closed_at IS NULL ORDER BY id",
+        );
         let orphans = self.all(statement.bind_text(instance)).await?;
         for row in &orphans {
-            self.close_session(row.get("id")?, &ORPHANED).await?;
+            self.close_session(&new_session(row)?, &ORPHANED).await?;
         }
         Ok(orphans.len() as u64)
     }
@@ -94,7 +97,7 @@ impl SessionLedger for Store {
 /// One line of the ledger of sessions. Both kinds come in one, because no line may overtake another one.
 enum LedgerEntry {
     Open(NewSession),
-    Close(SessionId, SessionEnding),
+    Close(NewSession, SessionEnding),
 }
 
 #[async_trait]
@@ -108,39 +111,54 @@ impl Change for LedgerEntry {
             Self::Open(session) => {
                 let statement = sql("SELECT id FROM session WHERE id = $1").bind(&session.id);
                 let is_known = transaction.optional(statement).await?.is_some();
-                let is_open = is_known || !open(transaction, &[session]).await?.is_empty();
-                is_open.then_some(()).ok_or(RegistryError::Unknown)
+                if !is_known && open(transaction, &[session]).await? == 0 {
+                    return Err(RegistryError::Unknown);
+                }
+                if !is_known {
+                    transaction.record(opened(session));
+                }
             }
-            Self::Close(id, ending) => Ok(close(transaction, &[(*id, ending)]).await?),
+            Self::Close(session, ending) => {
+                if close(transaction, &[(session, ending)]).await? > 0 {
+                    transaction.record(closed(session, ending));
+                }
+            }
         }
+        Ok(())
     }
 
+    /// Nothing stands in the way of sessions that are new, on devices that are as they were authorised, and of the end
+    /// of those that are open.
     async fn write_plain(transaction: &mut Transaction, changes: &[Arc<Self>]) -> Result<Vec<Option<()>>, StoreError> {
-        let (mut openings, mut closings, mut closed) = (Vec::new(), Vec::new(), HashSet::new());
+        let (mut openings, mut closings, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         for change in changes {
             match change.as_ref() {
                 Self::Open(session) => openings.push(session),
-                Self::Close(id, ending) if closed.insert(*id) => closings.push((*id, ending)),
+                Self::Close(session, ending) if seen.insert(session.id) => closings.push((session, ending)),
                 Self::Close(..) => {}
             }
         }
-        let opened = open(transaction, &openings).await?;
-        close(transaction, &closings).await?;
-        let is_done = |change: &Arc<Self>| match change.as_ref() {
-            Self::Open(session) => opened.contains(&session.id),
-            Self::Close(..) => true,
-        };
-        Ok(changes.iter().map(|change| is_done(change).then_some(())).collect())
+        let opened_count = open(transaction, &openings).await?;
+        transaction.must_be_all(opened_count, openings.len())?;
+        let closed_count = close(transaction, &closings).await?;
+        transaction.must_be_all(closed_count, closings.len())?;
+        for session in openings {
+            transaction.record(opened(session));
+        }
+        for (session, ending) in closings {
+            transaction.record(closed(session, ending));
+        }
+        Ok(changes.iter().map(|_| Some(())).collect())
     }
 }
 
-/// Opens sessions on devices that are as they were authorised; says which.
+/// Opens sessions on devices that are as they were authorised; says how many.
 ///
 /// The devices are looked at and not locked: a proxy may not write devices, and what happens to one a moment after the
 /// session began has to end the session anyway.
-async fn open(transaction: &mut Transaction, sessions: &[&NewSession]) -> Result<HashSet<SessionId>, StoreError> {
+async fn open(transaction: &mut Transaction, sessions: &[&NewSession]) -> Result<u64, StoreError> {
     if sessions.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(0);
     }
     let now = transaction.now;
     let rows = sessions.iter().map(|session| {
@@ -162,38 +180,20 @@ async fn open(transaction: &mut Transaction, sessions: &[&NewSession]) -> Result
          SELECT session, device.id, device.epoch, subject, username, instance, client_address, now, recorded
          FROM given JOIN device ON device.id = given.device
          WHERE device.epoch = given.device_epoch AND device.state = 'enrolled'
-         ON CONFLICT (id) DO NOTHING
-         RETURNING id"
+         ON CONFLICT (id) DO NOTHING"
     );
-    let rows = transaction.all(sql_about(texts, rows.collect())).await?;
-    let opened = rows
-        .iter()
-        .map(|row| row.get("id"))
-        .collect::<Result<HashSet<SessionId>, _>>()?;
-    for session in sessions.iter().filter(|session| opened.contains(&session.id)) {
-        let event = AuditEvent {
-            actor: person(session),
-            action: "session.opened",
-            device_id: Some(session.device_id.clone()),
-            detail: serde_json::json!({
-                "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
-                "recorded": session.recorded,
-            }),
-        };
-        audit::append(transaction, &event).await?;
-    }
-    Ok(opened)
+    transaction.execute(sql_about(texts, rows.collect())).await
 }
 
-/// Closes the sessions that are still open.
-async fn close(transaction: &mut Transaction, endings: &[(SessionId, &SessionEnding)]) -> Result<(), StoreError> {
+/// Closes the sessions that are still open; says how many.
+async fn close(transaction: &mut Transaction, endings: &[(&NewSession, &SessionEnding)]) -> Result<u64, StoreError> {
     if endings.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let now = transaction.now;
-    let rows = endings.iter().map(|(id, ending)| {
+    let rows = endings.iter().map(|(session, ending)| {
         row()
-            .bind(id)
+            .bind(&session.id)
             .bind(&now)
             .bind(&ending.reason.to_owned())
             .bind(&ending.output_bytes)
@@ -205,27 +205,33 @@ async fn close(transaction: &mut Transaction, endings: &[(SessionId, &SessionEnd
         "UPDATE session
          SET closed_at = given.now, reason = given.reason, output_bytes = given.output_bytes,
              input_bytes = given.input_bytes, recording_hash = given.recording
-         FROM given WHERE session.id = given.session AND session.closed_at IS NULL
-         RETURNING id, device_id, device_epoch, subject, username, instance, client_address, recorded"
+         FROM given WHERE session.id = given.session AND session.closed_at IS NULL"
     );
-    let mut left: HashMap<_, _> = endings.iter().copied().collect();
-    for row in transaction.all(sql_about(texts, rows.collect())).await? {
-        let session = new_session(&row)?;
-        let Some(ending) = left.remove(&session.id) else {
-            continue;
-        };
-        let event = AuditEvent {
-            actor: person(&session),
-            action: "session.closed",
-            detail: serde_json::json!({
-                "session": session.id, "reason": ending.reason, "output_bytes": ending.output_bytes,
-                "input_bytes": ending.input_bytes, "recording": ending.recording.map(|hash| hash.to_string()),
-            }),
-            device_id: Some(session.device_id),
-        };
-        audit::append(transaction, &event).await?;
+    transaction.execute(sql_about(texts, rows.collect())).await
+}
+
+fn opened(session: &NewSession) -> AuditEvent {
+    AuditEvent {
+        actor: person(session),
+        action: "session.opened",
+        device_id: Some(session.device_id.clone()),
+        detail: serde_json::json!({
+            "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
+            "recorded": session.recorded,
+        }),
     }
-    Ok(())
+}
+
+fn closed(session: &NewSession, ending: &SessionEnding) -> AuditEvent {
+    AuditEvent {
+        actor: person(session),
+        action: "session.closed",
+        device_id: Some(session.device_id.clone()),
+        detail: serde_json::json!({
+            "session": session.id, "reason": ending.reason, "output_bytes": ending.output_bytes,
+            "input_bytes": ending.input_bytes, "recording": ending.recording.map(|hash| hash.to_string()),
+        }),
+    }
 }
 
 async fn request_end(transaction: &mut Transaction, id: SessionId, by: &Actor) -> Result<(), RegistryError> {
@@ -268,7 +274,7 @@ fn standing(row: &Row) -> Result<SessionStanding, StoreError> {
     })
 }
 
-fn new_session(row: &Row) -> Result<NewSession, StoreError> {
+pub(super) fn new_session(row: &Row) -> Result<NewSession, StoreError> {
     Ok(NewSession {
         id: row.get("id")?,
         device_id: row.get("device_id")?,

@@ -69,7 +69,7 @@ impl Statement {
         let text = self.texts.sqlite;
         let query = sqlx::query(text.split_once(LOCK).map_or(text, |(unlocked, _)| unlocked));
         if !self.rows.is_empty() {
-            return query.bind(given::to_json(self.rows));
+            return query.bind(given::to_json(&self.rows));
         }
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Text(text) => query.bind(text),
@@ -108,6 +108,15 @@ impl Values {
     pub(super) fn bind_optional<T: Column>(mut self, value: Option<&T>) -> Self {
         self.0.push(T::Raw::into_value(value.map(T::to_raw)));
         self
+    }
+
+    pub(super) fn bind_owned(mut self, text: String) -> Self {
+        self.0.push(Value::Text(Some(text)));
+        self
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter()
     }
 }
 

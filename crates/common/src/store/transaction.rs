@@ -141,13 +141,20 @@ impl Transaction {
     /// Executes several changes of one [`sql_given`](super::given::sql_given), which change so many rows together, or
     /// something stands in their way.
     pub(super) async fn change(&mut self, statement: Statement, expected: usize) -> Result<(), StoreError> {
-        let is_sqlite = matches!(self.connection, Connection::Sqlite(_));
-        let rows = self.all(statement).await?;
-        let changed = match rows.first() {
-            Some(row) if !is_sqlite => usize::try_from(row.get::<i64>("changed")?).unwrap_or_default(),
-            Some(_) | None => rows.len(),
+        let changed = match self.connection {
+            Connection::Sqlite(_) => self.execute(statement).await?,
+            Connection::Postgres(_) => {
+                let row = self.optional(statement).await?;
+                let changed = row.map_or(Ok(0), |row| row.get::<i64>("changed"))?;
+                u64::try_from(changed).unwrap_or_default()
+            }
         };
-        if changed == expected {
+        self.must_be_all(changed, expected)
+    }
+
+    /// Fails when not as many rows were changed as there are changes: something stands in the way of one.
+    pub(super) fn must_be_all(&mut self, changed: u64, expected: usize) -> Result<(), StoreError> {
+        if usize::try_from(changed) == Ok(expected) {
             return Ok(());
         }
         self.was_refused = true;
@@ -355,6 +362,23 @@ async fn within_deadline<T>(work: impl Future<Output = sqlx::Result<T>>) -> Resu
         .await
         .map_err(unavailable)?
         .map_err(unavailable)
+}
+
+/// The one error of what was done together.
+#[derive(Debug, thiserror::Error)]
+#[error("the transaction failed: {0}")]
+struct Failed(String);
+
+pub(super) fn failed(reason: &str) -> StoreError {
+    unavailable(Failed(reason.to_owned()))
+}
+
+/// One error for everybody.
+pub(super) fn copy(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable { source } => failed(&source.to_string()),
+        StoreError::Corrupt { column } => StoreError::Corrupt { column },
+    }
 }
 
 fn unavailable(error: impl Error + Send + Sync + 'static) -> StoreError {

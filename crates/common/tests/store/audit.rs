@@ -18,7 +18,7 @@ pub(crate) async fn every_change_has_its_record<D: TestDatabase>() {
         input_bytes: 0,
         recording: None,
     };
-    fleet.store.close_session(session.id, &ending).await.unwrap();
+    fleet.store.close_session(&session, &ending).await.unwrap();
     fleet.quarantine("pump-7").await.unwrap();
     fleet.release("pump-7").await.unwrap();
     fleet

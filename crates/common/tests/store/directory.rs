@@ -5,6 +5,9 @@ use common::domain::{
     DeviceRegistry as _, DeviceState, GroupName, LiveFacts, NetworkMember, WireguardPrivateKey,
 };
 
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
 use super::databases::TestDatabase;
 use super::fleet::{Fleet, application, id};
 
@@ -19,6 +22,35 @@ pub(crate) async fn a_device_is_found_as_it_was_admitted<D: TestDatabase>() {
 
     assert_eq!(fleet.find("nobody").await, None);
     assert_eq!(fleet.store.view(&id("nobody")).await.unwrap(), None);
+    fleet.end().await;
+}
+
+pub(crate) async fn devices_that_many_ask_for_at_once_are_each_found<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    for name in ["pump-1", "pump-2", "pump-3"] {
+        fleet.admit(name).await;
+    }
+    let mut tasks = JoinSet::new();
+    for index in 0..100 {
+        let (store, wanted) = (fleet.store.clone(), id(&format!("pump-{}", index % 5)));
+        tasks.spawn(async move {
+            let found = store.find_with_others(&wanted);
+            if index % 10 == 9 {
+                // Callers who leave take nobody's answer with them.
+                drop(timeout(Duration::from_micros(100), found).await);
+                return;
+            }
+            let is_known = (1..=3).contains(&(index % 5));
+            assert_eq!(found.await.unwrap().map(|device| device.id), is_known.then_some(wanted));
+        });
+    }
+
+    tasks.join_all().await;
+
+    assert_eq!(
+        fleet.store.find_with_others(&id("pump-1")).await.unwrap(),
+        fleet.find("pump-1").await
+    );
     fleet.end().await;
 }
 

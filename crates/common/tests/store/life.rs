@@ -116,7 +116,7 @@ pub(crate) async fn an_address_is_given_out_again_only_when_nothing_can_reach_it
         input_bytes: 0,
         recording: None,
     };
-    fleet.store.close_session(session.id, &ending).await.unwrap();
+    fleet.store.close_session(&session, &ending).await.unwrap();
 
     assert_eq!(attempt(&fleet).await.unwrap().device.address, old.address);
     fleet.end().await;

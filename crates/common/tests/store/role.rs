@@ -42,7 +42,7 @@ async fn the_proxy_reads_the_directory_and_writes_sessions_tickets_and_audit_and
     proxy.open_session(&session).await.unwrap();
     assert_eq!(proxy.standings("proxy-1").await.unwrap().len(), 1);
     proxy.request_end(session.id, &admin()).await.unwrap();
-    proxy.close_session(session.id, &ENDED).await.unwrap();
+    proxy.close_session(&session, &ENDED).await.unwrap();
     assert_eq!(proxy.close_orphans("proxy-1").await.unwrap(), 0);
     proxy.record(&refusal()).await.unwrap();
     let soon = fleet.clock.now() + Duration::from_secs(90);

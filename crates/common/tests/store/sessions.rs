@@ -26,14 +26,14 @@ pub(crate) async fn a_session_is_on_record_from_its_beginning_to_its_first_end<D
     assert_eq!((opened.closed_at, opened.reason), (None, None));
 
     fleet.clock.advance(Duration::from_mins(1));
-    fleet.store.close_session(session.id, &EXITED).await.unwrap();
+    fleet.store.close_session(&session, &EXITED).await.unwrap();
     let second = SessionEnding {
         reason: "killed",
         output_bytes: 0,
         input_bytes: 0,
         recording: None,
     };
-    fleet.store.close_session(session.id, &second).await.unwrap();
+    fleet.store.close_session(&session, &second).await.unwrap();
 
     let closed = fleet.store.session(session.id).await.unwrap().unwrap();
     assert_eq!(
@@ -73,7 +73,7 @@ pub(crate) async fn a_session_follows_the_standing_of_its_device<D: TestDatabase
     );
     assert_eq!(standing.device_epoch, device.epoch + 1);
 
-    fleet.store.close_session(session.id, &EXITED).await.unwrap();
+    fleet.store.close_session(&session, &EXITED).await.unwrap();
     assert_eq!(fleet.store.standings("proxy-1").await.unwrap(), []);
     let ended = fleet.store.request_end(session.id, &admin()).await;
     assert!(matches!(ended, Err(RegistryError::Unknown)), "{ended:?}");
@@ -133,7 +133,7 @@ pub(crate) async fn people_see_their_own_sessions<D: TestDatabase>() {
         ..session_on(&device)
     };
     fleet.store.open_session(&bobs).await.unwrap();
-    fleet.store.close_session(adas.id, &EXITED).await.unwrap();
+    fleet.store.close_session(&adas, &EXITED).await.unwrap();
     let list = async |subject, open_only| {
         let sessions = fleet.store.sessions(subject, open_only).await.unwrap();
         sessions.into_iter().map(|record| record.session.id).collect::<Vec<_>>()
@@ -160,7 +160,7 @@ pub(crate) async fn sessions_that_begin_and_end_at_once_are_all_on_record<D: Tes
             } else {
                 opened.await.unwrap();
             }
-            store.close_session(session.id, &EXITED).await.unwrap();
+            store.close_session(&session, &EXITED).await.unwrap();
         });
     }
     tasks.join_all().await;
@@ -170,6 +170,27 @@ pub(crate) async fn sessions_that_begin_and_end_at_once_are_all_on_record<D: Tes
     let count = |wanted: &str| actions.iter().filter(|action| *action == wanted).count();
     assert!(count("session.opened") >= 180);
     assert_eq!(count("session.opened"), count("session.closed"));
+    assert_eq!(fleet.store.verify_audit().await.unwrap(), [""; 0]);
+    fleet.end().await;
+}
+
+pub(crate) async fn a_session_that_must_not_begin_stands_in_no_others_way<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let gone = fleet.enroll("pump-7").await;
+    fleet.quarantine("pump-7").await.unwrap();
+    let device = fleet.enroll("pump-8").await;
+    let mut tasks = JoinSet::new();
+    for index in 0..50 {
+        let device = if index % 10 == 3 { &gone } else { &device };
+        let (store, session) = (fleet.store.clone(), session_on(device));
+        tasks.spawn(async move { store.open_session(&session).await.is_ok() });
+    }
+    let opened = tasks.join_all().await.into_iter().filter(|opened| *opened).count();
+
+    assert_eq!(opened, 45);
+    assert_eq!(fleet.store.sessions(None, true).await.unwrap().len(), 45);
+    let actions = fleet.actions().await;
+    assert_eq!(actions.iter().filter(|action| *action == "session.opened").count(), 45);
     assert_eq!(fleet.store.verify_audit().await.unwrap(), [""; 0]);
     fleet.end().await;
 }

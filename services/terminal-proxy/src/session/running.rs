@@ -158,12 +158,12 @@ impl Session {
     async fn record_end(&self, ending: &SessionEnding) {
         let sessions = &self.seat.sessions;
         for wait in RECORD_RETRIES {
-            if sessions.close(self.record.id, ending).await.is_ok() {
+            if sessions.close(&self.record, ending).await.is_ok() {
                 return;
             }
             sleep(wait).await;
         }
-        if let Err(failure) = sessions.close(self.record.id, ending).await {
+        if let Err(failure) = sessions.close(&self.record, ending).await {
             error!(session.id = %self.record.id, error = error_chain(&failure), "The end of a session is not on record yet");
         }
     }

@@ -72,9 +72,16 @@ impl Sessions {
             self.stop(id, ending);
         }
         for id in abandoned {
-            if let Err(error) = self.close(id, &ABANDONED).await {
+            if let Err(error) = self.close_abandoned(id).await {
                 warn!(session.id = %id, error = error_chain(&error), "An abandoned session is not closed yet");
             }
+        }
+    }
+
+    async fn close_abandoned(&self, id: SessionId) -> Result<(), StoreError> {
+        match self.ports.ledger.session(id).await? {
+            Some(record) => self.close(&record.session, &ABANDONED).await,
+            None => Ok(()),
         }
     }
 

@@ -104,8 +104,8 @@ impl SessionLedger for SometimesAway {
         self.here()?.open_session(session).await
     }
 
-    async fn close_session(&self, id: SessionId, ending: &SessionEnding) -> Result<(), StoreError> {
-        self.here()?.close_session(id, ending).await
+    async fn close_session(&self, session: &NewSession, ending: &SessionEnding) -> Result<(), StoreError> {
+        self.here()?.close_session(session, ending).await
     }
 
     async fn close_orphans(&self, instance: &str) -> Result<u64, StoreError> {
@@ -144,7 +144,7 @@ impl SessionLedger for FullDisk {
         Err(no_space().into())
     }
 
-    async fn close_session(&self, _: SessionId, _: &SessionEnding) -> Result<(), StoreError> {
+    async fn close_session(&self, _: &NewSession, _: &SessionEnding) -> Result<(), StoreError> {
         Err(no_space())
     }
 
