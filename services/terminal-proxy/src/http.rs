@@ -20,7 +20,7 @@ use axum::routing::{get, post};
 
 pub(crate) use self::doors::Doors;
 pub use self::problem::PROBLEMS;
-pub(crate) use self::state::AppState;
+pub(crate) use self::state::{AppState, Everything};
 pub(crate) use self::ui::Page;
 
 /// Each handler that is not for anyone takes the caller as its first argument.

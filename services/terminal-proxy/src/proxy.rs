@@ -20,7 +20,7 @@ use crate::access::Access;
 use crate::addresses::Addresses;
 use crate::config::Limits;
 use crate::doctor::Doctor;
-use crate::http::{self, AppState, Page};
+use crate::http::{self, AppState, Everything, Page};
 use crate::neighbours::{Neighbours, Peers};
 use crate::origin::WebOrigin;
 use crate::ports::{DeviceDialer, RecordingShelf, Storage};
@@ -148,7 +148,7 @@ impl TerminalProxy {
         let doctor = Doctor::new(&storage, asked, addresses, Arc::clone(&sessions), upstream);
         let page = Page::new(&settings.issuer, &settings.client_id, &settings.frame_ancestors, clock);
         let watching = Watching::new(Arc::clone(&access), Arc::clone(&sessions), Arc::clone(&storage.audit));
-        let state = AppState {
+        let state = Everything {
             watching: Arc::new(watching),
             recordings: parts.recordings,
             access,
@@ -166,7 +166,7 @@ impl TerminalProxy {
             shutdown: parts.shutdown,
         };
         Self {
-            state,
+            state: state.into(),
             registry: Arc::new(registry),
             metrics,
             storage,

@@ -196,7 +196,9 @@ where
         if !survives {
             leave_device(&mut self.device, std::mem::take(&mut unsent)).await;
         }
-        drop(timeout(CLOSE_ANSWER, leave_browser(&mut self.browser)).await);
+        if ending.close().is_some() {
+            drop(timeout(CLOSE_ANSWER, leave_browser(&mut self.browser)).await);
+        }
         Relayed {
             ending,
             output_bytes: self.output.bytes,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +14,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
 use http_body_util::Limited;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
@@ -197,9 +198,18 @@ async fn enforce_limits(State(limits): State<Limits>, request: Request, next: Ne
     if announced_length(request.headers()).is_some_and(|length| length > limits.body_bytes) {
         return Err(Problem::payload_too_large());
     }
-    let request = request.map(|body| Body::new(Limited::new(body, limits.body_bytes)));
+    let request = request.map(|body| limit(body, limits.body_bytes));
     let answer = tokio::time::timeout(limits.answer_within, next.run(request)).await;
     answer.map_err(|_elapsed| Problem::unavailable(Duration::from_secs(1)))
+}
+
+/// Most requests have no body at all.
+fn limit(body: Body, body_bytes: usize) -> Body {
+    if body.is_end_stream() {
+        body
+    } else {
+        Body::new(Limited::new(body, body_bytes))
+    }
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {

@@ -1,3 +1,4 @@
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -15,9 +16,12 @@ use crate::session::Sessions;
 use crate::terminals::Terminals;
 use crate::watching::Watching;
 
-/// Everything that handlers are made of; each takes its part as `State<Arc<…>>`.
+/// Everything that handlers are made of; each takes its part as `State<Arc<…>>`. Every layer has a clone of it for every
+/// request, so that one is a pointer.
 #[derive(Clone)]
-pub(crate) struct AppState {
+pub(crate) struct AppState(Arc<Everything>);
+
+pub(crate) struct Everything {
     pub(crate) access: Arc<Access>,
     pub(crate) terminals: Arc<Terminals>,
     pub(crate) sessions: Arc<Sessions>,
@@ -30,6 +34,20 @@ pub(crate) struct AppState {
     pub(crate) page: Arc<Page>,
     pub(crate) failures: Arc<FailureLimiter>,
     pub(crate) shutdown: Shutdown,
+}
+
+impl From<Everything> for AppState {
+    fn from(everything: Everything) -> Self {
+        Self(Arc::new(everything))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Everything;
+
+    fn deref(&self) -> &Everything {
+        &self.0
+    }
 }
 
 macro_rules! part {
