@@ -19,6 +19,11 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn open(door: &Door) -> Self {
+        Self::open_on(door, 0)
+    }
+
+    /// Opens a terminal of one of the devices.
+    pub(crate) fn open_on(door: &Door, device: usize) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", door.port)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -30,7 +35,7 @@ impl Terminal {
             "GET {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
              Sec-WebSocket-Protocol: tty\r\n{}\r\n",
-            door.path,
+            door.paths[device % door.paths.len()],
             door.port,
             authorization.unwrap_or_default()
         );

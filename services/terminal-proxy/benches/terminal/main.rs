@@ -28,6 +28,10 @@ const ROUNDS: usize = 5;
 /// The wire sizes that output comes in; ttyd's own are at most 4 KiB.
 const MESSAGE_SIZES: [usize; 3] = [1024, 4096, 65536];
 
+/// How many open terminals at the same time. What waits for the disk is fastest with many, what does not with few, and
+/// each is judged by its best.
+const OPENERS: [usize; 3] = [16, 64, 128];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (first, rest) = arguments
@@ -93,7 +97,10 @@ fn compare(names: &[String]) {
         report.slow_reader(&measure::rounds(&proxies, 1, |peer| measure::slow_reader(&stage, peer)));
     }
     if wanted("new") {
-        report.new_sessions(&measure::rounds(&peers, 3, |peer| measure::new_sessions(&stage, peer)));
+        report.new_sessions(&OPENERS.map(|openers| {
+            let opening = |peer| measure::new_sessions(&stage, peer, openers);
+            (openers, measure::rounds(&peers, 3, opening))
+        }));
     }
     report.verdict();
 }

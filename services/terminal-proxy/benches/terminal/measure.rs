@@ -21,8 +21,7 @@ const FLOODED_KEYSTROKES: usize = 1_000;
 /// Open terminals in which nothing happens.
 const IDLE_SESSIONS: usize = 1_000;
 
-/// Clients that open terminals at the same time, and for how long.
-const OPENERS: usize = 16;
+/// For how long clients open terminals.
 const OPENING: Duration = Duration::from_secs(4);
 
 /// Runs one after the other, again and again, so that a slow minute of the machine is everybody's.
@@ -155,26 +154,38 @@ pub(crate) fn slow_reader(stage: &Stage, peer: Peer) -> f64 {
     most
 }
 
-/// New sessions per second, on both processors.
-pub(crate) fn new_sessions(stage: &Stage, peer: Peer) -> f64 {
+/// New sessions per second, and what one costs the proxy, in microseconds of a processor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening {
+    pub(crate) per_second: f64,
+    pub(crate) cpu_micros: f64,
+}
+
+/// So many clients open terminals, each on a device of its own, and leave them, on both processors.
+pub(crate) fn new_sessions(stage: &Stage, peer: Peer, openers: usize) -> Opening {
     let running = stage.start(peer);
     for process in running.process.iter().chain([&stage.device]) {
         process.widen();
     }
     widen_myself();
     let opened = AtomicU32::new(0);
-    let began = Instant::now();
+    let (began, cpu) = (Instant::now(), cpu(&running));
     thread::scope(|scope| {
-        for _ in 0..OPENERS {
-            scope.spawn(|| {
+        for opener in 0..openers {
+            let (running, opened) = (&running, &opened);
+            scope.spawn(move || {
                 while began.elapsed() < OPENING {
-                    drop(Terminal::open(&running.door));
+                    drop(Terminal::open_on(&running.door, opener));
                     opened.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
     });
-    f64::from(opened.into_inner()) / began.elapsed().as_secs_f64()
+    let opened = f64::from(opened.into_inner());
+    Opening {
+        per_second: opened / began.elapsed().as_secs_f64(),
+        cpu_micros: self::cpu(&running).saturating_sub(cpu).as_secs_f64() * 1e6 / opened,
+    }
 }
 
 fn widen_myself() {

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::process::Process;
+use crate::proxy;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -36,7 +37,8 @@ impl Peer {
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     pub(crate) port: u16,
-    pub(crate) path: String,
+    /// One for each device; for all of them where they are not told apart.
+    pub(crate) paths: Vec<String>,
     pub(crate) token: Option<String>,
 }
 
@@ -81,7 +83,7 @@ impl Stage {
             Peer::Direct => Running {
                 door: Door {
                     port: self.device_port,
-                    path: "/ws".to_owned(),
+                    paths: vec!["/ws".to_owned()],
                     token: None,
                 },
                 process: None,
@@ -121,7 +123,7 @@ impl Stage {
         Running {
             door: Door {
                 port,
-                path: "/ws".to_owned(),
+                paths: vec!["/ws".to_owned()],
                 token: None,
             },
             process: Some(process),
@@ -149,7 +151,7 @@ impl Stage {
         Running {
             door: Door {
                 port: port.parse().unwrap(),
-                path: "/terminal/pump-1".to_owned(),
+                paths: proxy::devices().map(|name| format!("/terminal/{name}")).collect(),
                 token: Some(token.to_owned()),
             },
             process: Some(process),

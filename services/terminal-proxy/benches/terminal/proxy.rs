@@ -22,6 +22,14 @@ use tokio::time::Instant;
 /// More than any measurement opens.
 const MANY: usize = 100_000;
 
+/// How many devices there are; all of them are one process.
+const DEVICES: usize = 128;
+
+/// Their names.
+pub(crate) fn devices() -> impl Iterator<Item = String> {
+    (1..=DEVICES).map(|number| format!("pump-{number}"))
+}
+
 /// Serves until its parent ends it; says its port and a token first.
 #[tokio::main]
 pub(crate) async fn serve(arguments: &str) {
@@ -34,9 +42,11 @@ pub(crate) async fn serve(arguments: &str) {
     let store = Store::open(&url, StoreOptions::new("bench"), Arc::clone(&clock))
         .await
         .unwrap();
-    let network = VpnNetwork::new("10.8.0.0/24".parse().unwrap(), None).unwrap();
+    let network = VpnNetwork::new("10.8.0.0/16".parse().unwrap(), None).unwrap();
     store.ensure_pool(&network).await.unwrap();
-    fakes::fleet::enroll(&store, clock.as_ref(), "pump-1").await;
+    for name in devices() {
+        fakes::fleet::enroll(&store, clock.as_ref(), &name).await;
+    }
     let shutdown = Shutdown::new();
     let proxy = TerminalProxy::new(Parts {
         storage: Storage::from(store),
