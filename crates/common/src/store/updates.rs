@@ -26,21 +26,26 @@ impl UpdateLedger for Store {
     }
 
     async fn updates_of(&self, id: &DeviceId) -> Result<UpdateHistory, StoreError> {
-        let mut snapshot = self.snapshot().await?;
-        let latest = sql(
-            "SELECT action_id, device_id, status, subject, changed_at FROM update_report
-                          WHERE device_id = $1 ORDER BY changed_at DESC, action_id DESC LIMIT 1",
+        let statement = sql(
+            "SELECT * FROM (SELECT TRUE AS is_latest, action_id, device_id, status, subject, changed_at
+                            FROM update_report WHERE device_id = $1
+                            ORDER BY changed_at DESC, action_id DESC LIMIT 1) AS latest
+             UNION ALL
+             SELECT * FROM (SELECT FALSE AS is_latest, action_id, device_id, status, subject, changed_at
+                            FROM update_report WHERE device_id = $1 AND told = 0
+                            ORDER BY changed_at, action_id LIMIT 100) AS untold
+             ORDER BY changed_at, action_id",
         );
-        let untold = sql(
-            "SELECT action_id, device_id, status, subject, changed_at FROM update_report
-                          WHERE device_id = $1 AND told = 0 ORDER BY changed_at, action_id LIMIT 100",
-        );
-        let latest = snapshot.optional(latest.bind(id)).await?;
-        let untold = snapshot.all(untold.bind(id)).await?;
-        Ok(UpdateHistory {
-            latest: latest.as_ref().map(report).transpose()?,
-            untold: untold.iter().map(report).collect::<Result<_, _>>()?,
-        })
+        let mut history = UpdateHistory::default();
+        for row in self.all(statement.bind(id)).await? {
+            let report = report(&row)?;
+            if row.get_flag("is_latest")? {
+                history.latest = Some(report);
+            } else {
+                history.untold.push(report);
+            }
+        }
+        Ok(history)
     }
 
     async fn mark_told(&self, reports: &[UpdateReport]) -> Result<(), StoreError> {
