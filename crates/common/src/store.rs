@@ -75,7 +75,7 @@ pub struct StoreOptions {
     pub instance: String,
     /// How long a decommissioned device's address is not given out again; 24 hours unless told otherwise.
     pub address_quarantine: Duration,
-    /// At most so many connections (2 to 1000); 16 unless told otherwise.
+    /// At most so many connections (3 to 1000); 16 unless told otherwise.
     pub max_connections: u32,
     /// What to do when the database's tables are older than this program.
     pub migrations: Migrations,

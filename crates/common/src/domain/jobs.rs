@@ -130,16 +130,19 @@ pub struct Job {
 }
 
 /// The durable orders. They are placed by the registry, in the transaction that makes them necessary.
+///
+/// That one was taken, carried out or failed is not durable by itself: when the database's machine loses its last
+/// moment, the order stands as it stood before, and is carried out once more, which changes nothing.
 #[async_trait]
 pub trait JobQueue: Send + Sync + 'static {
-    /// Takes due jobs of these systems, oldest first, at most `limit`; nobody else gets them for `lease`.
-    async fn claim(&self, systems: &[System], limit: u16, lease: Duration) -> Result<Vec<Job>, StoreError>;
+    /// Takes due jobs of a system, oldest first, at most `limit`; nobody else gets them for `lease`.
+    async fn claim(&self, system: System, limit: u16, lease: Duration) -> Result<Vec<Job>, StoreError>;
 
     /// Makes the jobs due again that this process took before it died; for its start. Returns how many.
     async fn take_back(&self) -> Result<u64, StoreError>;
 
-    /// The order was carried out: it goes, unless a newer one took its place.
-    async fn complete(&self, job: &Job) -> Result<(), StoreError>;
+    /// The orders were carried out: each goes, unless a newer one took its place.
+    async fn complete(&self, jobs: &[Job]) -> Result<(), StoreError>;
 
     /// The try failed: it is due again at `next_attempt_at`, or dead when that is none.
     async fn postpone(&self, job: &Job, error: &str, next_attempt_at: Option<Timestamp>) -> Result<(), StoreError>;

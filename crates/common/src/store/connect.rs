@@ -109,11 +109,17 @@ async fn connect_postgres(url: &str, options: &StoreOptions) -> Result<Backend, 
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
+        // It would not be another plan if it was made for the very values, once for each.
+        ("plan_cache_mode", "force_generic_plan"),
     ];
-    let committer = postgres_pool(1).connect_with(server.clone().options(by_key));
-    let others = postgres_pool(options.max_connections.saturating_sub(1).max(1)).connect_with(server);
+    let by_key = server.clone().options(by_key);
+    let committer = postgres_pool(1).connect_with(by_key.clone());
+    // Not every process carries orders out.
+    let worker = postgres_pool(1).connect_lazy_with(by_key.options([("synchronous_commit", "off")]));
+    let others = postgres_pool(options.max_connections.saturating_sub(2).max(1)).connect_with(server);
     Ok(Backend::Postgres {
         committer: committer.await.map_err(unavailable)?,
+        worker,
         others: others.await.map_err(unavailable)?,
     })
 }

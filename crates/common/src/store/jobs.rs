@@ -1,4 +1,7 @@
 //! The standing orders to outside systems.
+//!
+//! What a worker does to them is [`Repeatable`]: it leaves no audit record, and a worker that another one follows too
+//! early, because its claim was lost, looks at the device again after each step and does what the record says then.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,26 +11,32 @@ use uuid::Uuid;
 
 use super::Store;
 use super::given::sql_given;
-use super::statement::{Row, row, sql, sql_about};
-use super::transaction::{Transaction, in_transaction};
+use super::statement::{Row, Values, row, sql, sql_about};
+use super::transaction::{Repeatable, Transaction, in_transaction};
 use crate::domain::{DeviceId, Job, JobAction, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
 
 #[async_trait]
 impl JobQueue for Store {
-    async fn claim(&self, systems: &[System], limit: u16, lease: Duration) -> Result<Vec<Job>, StoreError> {
-        in_transaction!(self, |transaction| claim(transaction, systems, limit, lease)).await
+    async fn claim(&self, system: System, limit: u16, lease: Duration) -> Result<Vec<Job>, StoreError> {
+        let worker = Repeatable(self);
+        in_transaction!(worker, |transaction| claim(transaction, system, limit, lease)).await
     }
 
     async fn take_back(&self) -> Result<u64, StoreError> {
         in_transaction!(self, |transaction| take_back(transaction)).await
     }
 
-    async fn complete(&self, job: &Job) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| complete(transaction, job)).await
+    async fn complete(&self, jobs: &[Job]) -> Result<(), StoreError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let worker = Repeatable(self);
+        in_transaction!(worker, |transaction| complete(transaction, jobs)).await
     }
 
     async fn postpone(&self, job: &Job, error: &str, next_attempt_at: Option<Timestamp>) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| postpone(transaction, job, error, next_attempt_at)).await
+        let worker = Repeatable(self);
+        in_transaction!(worker, |transaction| postpone(transaction, job, error, next_attempt_at)).await
     }
 
     async fn jobs(&self, state: Option<JobState>) -> Result<Vec<Job>, StoreError> {
@@ -114,39 +123,42 @@ pub(super) async fn place_all(transaction: &mut Transaction, orders: &[Order<'_>
 
 async fn claim(
     transaction: &mut Transaction,
-    systems: &[System],
+    system: System,
     limit: u16,
     lease: Duration,
 ) -> Result<Vec<Job>, StoreError> {
     let now = transaction.now;
-    let names = systems
-        .iter()
-        .fold(",".to_owned(), |list, system| list + system.as_str() + ",");
     let statement = sql(
         "SELECT id, device_id, system, action, state, generation, attempts, created_at,
                                 next_attempt_at, last_error
                          FROM job
-                         WHERE state = 'pending' AND next_attempt_at <= $1
-                             AND (leased_until IS NULL OR leased_until <= $1) AND $2 LIKE '%,' || system || ',%'
+                         WHERE system = $1 AND state = 'pending' AND next_attempt_at <= $2
+                             AND (leased_until IS NULL OR leased_until <= $2)
                          ORDER BY next_attempt_at, id
                          LIMIT $3 FOR UPDATE SKIP LOCKED",
     )
+    .bind(&system)
     .bind(&now)
-    .bind(&names)
     .bind(&i64::from(limit));
-    let mut jobs = transaction
-        .all(statement)
-        .await?
-        .iter()
-        .map(job_record)
-        .collect::<Result<Vec<_>, _>>()?;
+    let due = transaction.all(statement).await?;
+    let mut jobs = due.iter().map(job_record).collect::<Result<Vec<_>, _>>()?;
+    if jobs.is_empty() {
+        return Ok(jobs);
+    }
+    let (until, owner) = (now + lease, transaction.instance.to_string());
     for job in &mut jobs {
         job.attempts += 1;
-        let statement = sql("UPDATE job SET attempts = $2, leased_until = $3, leased_by = $4 WHERE id = $1");
-        let statement = statement.bind(&job.id).bind(&job.attempts).bind(&(now + lease));
-        let owner = transaction.instance.to_string();
-        transaction.execute(statement.bind(&owner)).await?;
     }
+    let rows = jobs.iter().map(|job| {
+        let row = row().bind(&job.id).bind(&job.attempts);
+        row.bind(&until).bind(&owner)
+    });
+    let texts = sql_given!(
+        (id, attempts, until, owner)
+        "UPDATE job SET attempts = given.attempts, leased_until = given.until, leased_by = given.owner
+         FROM given WHERE job.id = given.id"
+    );
+    transaction.execute(sql_about(texts, rows.collect())).await?;
     Ok(jobs)
 }
 
@@ -156,14 +168,16 @@ async fn take_back(transaction: &mut Transaction) -> Result<u64, StoreError> {
     transaction.execute(statement.bind(&owner)).await
 }
 
-async fn complete(transaction: &mut Transaction, job: &Job) -> Result<(), StoreError> {
-    let statement = sql("DELETE FROM job WHERE id = $1 AND generation = $2");
-    if transaction
-        .execute(statement.bind(&job.id).bind(&job.generation))
-        .await?
-        == 0
-    {
-        end_lease_of_older_order(transaction, job).await?;
+async fn complete(transaction: &mut Transaction, jobs: &[Job]) -> Result<(), StoreError> {
+    lock(transaction, jobs).await?;
+    let texts = sql_given!(
+        (id, generation)
+        "DELETE FROM job WHERE (id, generation) IN (SELECT id, generation FROM given)"
+    );
+    let rows = jobs.iter().map(row_of_order).collect();
+    let gone = transaction.execute(sql_about(texts, rows)).await?;
+    if gone < u64::try_from(jobs.len()).unwrap_or(u64::MAX) {
+        end_lease_of_older_orders(transaction, jobs).await?;
     }
     Ok(())
 }
@@ -188,7 +202,7 @@ async fn postpone(
     .bind(&next_attempt_at.unwrap_or(transaction.now))
     .bind_text(error);
     if transaction.execute(statement).await? == 0 {
-        end_lease_of_older_order(transaction, job).await?;
+        end_lease_of_older_orders(transaction, std::slice::from_ref(job)).await?;
     }
     Ok(())
 }
@@ -211,14 +225,31 @@ async fn hasten(transaction: &mut Transaction, system: System) -> Result<u64, St
     transaction.execute(statement.bind(&system).bind(&now)).await
 }
 
-/// A newer order took this one's place while it was carried out: it need not wait for the rest of the lease, unless
-/// somebody has already begun it.
-async fn end_lease_of_older_order(transaction: &mut Transaction, job: &Job) -> Result<(), StoreError> {
-    let statement = sql("UPDATE job SET leased_until = NULL WHERE id = $1 AND generation > $2 AND attempts = 0");
-    transaction
-        .execute(statement.bind(&job.id).bind(&job.generation))
-        .await
-        .map(drop)
+/// Keeps others from changing orders, in the order in which [`place_all`] changes them: nobody waits for whoever waits
+/// for him.
+async fn lock(transaction: &mut Transaction, jobs: &[Job]) -> Result<(), StoreError> {
+    let texts = sql_given!(
+        (id)
+        "SELECT id FROM job WHERE id IN (SELECT id FROM given) ORDER BY device_id, system FOR UPDATE"
+    );
+    let rows = jobs.iter().map(|job| row().bind(&job.id)).collect();
+    transaction.all(sql_about(texts, rows)).await.map(drop)
+}
+
+/// Newer orders took the place of some of these while they were carried out: they need not wait for the rest of the
+/// lease, unless somebody has already begun them.
+async fn end_lease_of_older_orders(transaction: &mut Transaction, jobs: &[Job]) -> Result<(), StoreError> {
+    let texts = sql_given!(
+        (id, generation)
+        "UPDATE job SET leased_until = NULL
+         FROM given WHERE job.id = given.id AND job.generation > given.generation AND job.attempts = 0"
+    );
+    let rows = jobs.iter().map(row_of_order).collect();
+    transaction.execute(sql_about(texts, rows)).await.map(drop)
+}
+
+fn row_of_order(job: &Job) -> Values {
+    row().bind(&job.id).bind(&job.generation)
 }
 
 fn job_record(row: &Row) -> Result<Job, StoreError> {

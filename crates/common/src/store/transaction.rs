@@ -22,8 +22,13 @@ pub(super) const ATTEMPTS: u8 = 8;
 pub(super) enum Backend {
     /// One connection writes, so that writers queue here and not in SQLite's busy handler; the others read.
     Sqlite { writer: SqlitePool, readers: SqlitePool },
-    /// One connection commits what many want, so that it knows the plans of its statements; the others do all else.
-    Postgres { committer: PgPool, others: PgPool },
+    /// One connection commits what many want, and one takes orders and ends them, so that they know the plans of their
+    /// statements; the others do all else. No commit of the worker's waits for the disk.
+    Postgres {
+        committer: PgPool,
+        worker: PgPool,
+        others: PgPool,
+    },
 }
 
 impl Backend {
@@ -33,8 +38,13 @@ impl Backend {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres { committer, others } => {
+            Self::Postgres {
+                committer,
+                worker,
+                others,
+            } => {
                 others.close().await;
+                worker.close().await;
                 committer.close().await;
             }
         }
@@ -52,6 +62,13 @@ impl Backend {
         match self {
             Self::Sqlite { .. } => self.begin_write().await,
             Self::Postgres { committer, .. } => committer.begin().await.map(Connection::Postgres),
+        }
+    }
+
+    async fn begin_repeatable(&self) -> sqlx::Result<Connection> {
+        match self {
+            Self::Sqlite { .. } => self.begin_write().await,
+            Self::Postgres { worker, .. } => worker.begin().await.map(Connection::Postgres),
         }
     }
 
@@ -298,6 +315,17 @@ pub(super) struct Batches<'a>(pub(super) &'a Store);
 impl Batches<'_> {
     pub(super) async fn begin(&self) -> sqlx::Result<Transaction> {
         let connection = self.0.shared.backend.begin_batch().await?;
+        Ok(self.0.transaction(connection))
+    }
+}
+
+/// The transactions that are done again when the database's machine loses what they did in its last moment; for
+/// [`in_transaction`] in the place of a store. They cost the disk nothing, and nobody who waits for it.
+pub(super) struct Repeatable<'a>(pub(super) &'a Store);
+
+impl Repeatable<'_> {
+    pub(super) async fn begin(&self) -> sqlx::Result<Transaction> {
+        let connection = self.0.shared.backend.begin_repeatable().await?;
         Ok(self.0.transaction(connection))
     }
 }

@@ -258,7 +258,7 @@ pub(crate) async fn a_network_that_is_no_longer_configured_gives_out_nothing<D: 
     fleet.enroll("old").await;
     fleet.retire("old").await.unwrap();
     let removal = fleet.claim_vpn().await.unwrap();
-    fleet.store.complete(&removal).await.unwrap();
+    fleet.store.complete(&[removal]).await.unwrap();
     fleet.clock.advance(Duration::from_hours(24));
     let (database, clock) = (fleet.database, fleet.clock);
     fleet.store.close().await;

@@ -135,7 +135,7 @@ impl<D: TestDatabase> Fleet<D> {
 
     /// Takes the due order for the hub, if there is one.
     pub(crate) async fn claim_vpn(&self) -> Option<Job> {
-        self.store.claim(&[System::Vpn], 1, LEASE).await.unwrap().pop()
+        self.store.claim(System::Vpn, 1, LEASE).await.unwrap().pop()
     }
 
     /// How often the newest token was used.

@@ -9,20 +9,38 @@ use super::fleet::{Fleet, LEASE};
 pub(crate) async fn an_order_is_claimed_by_one_worker_until_its_lease_ends<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     fleet.enroll("pump-7").await;
+    fleet.enroll("pump-8").await;
 
-    let claimed = fleet.store.claim(&System::ALL, 10, LEASE).await.unwrap();
+    let claimed = fleet.store.claim(System::Vpn, 10, LEASE).await.unwrap();
     assert_eq!(claimed.len(), 2);
     assert!(
         claimed
             .iter()
             .all(|job| job.action == JobAction::Ensure && job.attempts == 1 && job.generation == 1)
     );
-    assert_eq!(fleet.store.claim(&System::ALL, 10, LEASE).await.unwrap(), []);
+    assert_eq!(fleet.store.claim(System::Vpn, 10, LEASE).await.unwrap(), []);
 
-    fleet.store.complete(&claimed[0]).await.unwrap();
+    fleet.store.complete(&claimed[..1]).await.unwrap();
     fleet.clock.advance(LEASE);
-    let left = fleet.store.claim(&System::ALL, 10, LEASE).await.unwrap();
+    let left = fleet.store.claim(System::Vpn, 10, LEASE).await.unwrap();
     assert_eq!((left.len(), left[0].id, left[0].attempts), (1, claimed[1].id, 2));
+    fleet.end().await;
+}
+
+pub(crate) async fn orders_that_are_ended_together_end_each_by_itself<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    for name in ["pump-7", "pump-8", "pump-9"] {
+        fleet.enroll(name).await;
+    }
+    let claimed = fleet.store.claim(System::Vpn, 10, LEASE).await.unwrap();
+    fleet.retire("pump-8").await.unwrap();
+
+    fleet.store.complete(&claimed).await.unwrap();
+
+    let left = fleet.store.claim(System::Vpn, 10, LEASE).await.unwrap();
+    assert_eq!((left.len(), left[0].device_id.as_str()), (1, "pump-8"));
+    assert_eq!((left[0].action, left[0].attempts), (JobAction::Remove, 1));
+    fleet.store.complete(&[]).await.unwrap();
     fleet.end().await;
 }
 
@@ -34,14 +52,14 @@ pub(crate) async fn a_newer_order_takes_the_older_ones_place<D: TestDatabase>() 
 
     // The worker of the old order is still at work: nobody begins the new one beside it.
     assert_eq!(fleet.claim_vpn().await, None);
-    fleet.store.complete(&old).await.unwrap();
+    fleet.store.complete(std::slice::from_ref(&old)).await.unwrap();
 
     let new = fleet.claim_vpn().await.unwrap();
     assert_eq!((new.action, new.generation), (JobAction::Remove, 2));
     // The old order's worker woke up too late to end the new one's lease.
     fleet.store.postpone(&old, "timed out", None).await.unwrap();
     assert_eq!(fleet.claim_vpn().await, None);
-    fleet.store.complete(&new).await.unwrap();
+    fleet.store.complete(&[new]).await.unwrap();
     assert!(fleet.jobs().await.iter().all(|job| job.system != System::Vpn));
     fleet.end().await;
 }
@@ -70,19 +88,19 @@ pub(crate) async fn a_failed_try_comes_back_later_and_a_dead_one_when_a_person_s
     fleet.end().await;
 }
 
-pub(crate) async fn a_worker_gets_only_the_systems_it_asks_for<D: TestDatabase>() {
+pub(crate) async fn a_worker_gets_the_orders_of_its_system_oldest_first<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
-    fleet.enroll("pump-7").await;
+    for name in ["pump-9", "pump-8", "pump-7"] {
+        fleet.enroll(name).await;
+        fleet.clock.advance(Duration::from_secs(1));
+    }
 
-    assert_eq!(fleet.store.claim(&[System::UpdateServer], 10, LEASE).await.unwrap(), []);
-    assert_eq!(fleet.store.claim(&[], 10, LEASE).await.unwrap(), []);
-    let claimed = fleet
-        .store
-        .claim(&[System::DevicePlatform, System::UpdateServer], 10, LEASE)
-        .await
-        .unwrap();
+    assert_eq!(fleet.store.claim(System::UpdateServer, 10, LEASE).await.unwrap(), []);
+    let claimed = fleet.store.claim(System::DevicePlatform, 2, LEASE).await.unwrap();
 
-    assert_eq!((claimed.len(), claimed[0].system), (1, System::DevicePlatform));
+    let found: Vec<_> = claimed.iter().map(|job| (job.system, job.device_id.as_str())).collect();
+    let expected = ["pump-9", "pump-8"].map(|name| (System::DevicePlatform, name));
+    assert_eq!(found, expected);
     fleet.end().await;
 }
 

@@ -108,7 +108,7 @@ pub(crate) async fn an_address_is_given_out_again_only_when_nothing_can_reach_it
         "the hub has not forgotten the peer, a session is open"
     );
     let removal = fleet.claim_vpn().await.unwrap();
-    fleet.store.complete(&removal).await.unwrap();
+    fleet.store.complete(&[removal]).await.unwrap();
     assert!(attempt(&fleet).await.is_err(), "a session is open");
     let ending = SessionEnding {
         reason: "device_retired",

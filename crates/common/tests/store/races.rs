@@ -166,9 +166,9 @@ pub(crate) async fn each_order_goes_to_one_of_many_workers<D: TestDatabase>() {
         fleet.enroll(&format!("pump-{number}")).await;
     }
     let mut tasks = JoinSet::new();
-    for _ in 0..20 {
-        let store = fleet.store.clone();
-        tasks.spawn(async move { store.claim(&SYSTEMS, 3, LEASE).await.unwrap() });
+    for worker in 0..20 {
+        let (store, system) = (fleet.store.clone(), SYSTEMS[worker % 2]);
+        tasks.spawn(async move { store.claim(system, 3, LEASE).await.unwrap() });
     }
 
     let claimed: Vec<_> = tasks.join_all().await.into_iter().flatten().map(|job| job.id).collect();

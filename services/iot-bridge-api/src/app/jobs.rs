@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use common::domain::{Clock, DeviceId, Job, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
 use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -34,6 +35,10 @@ const MAX_REFUSALS: i32 = 5;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the runner looks for due orders.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long after one order of a system it begins the next: at most a hundred a second. When a fleet comes back all at
+/// once, the orders that follow must not take the machine from the messages that tell of it. It is also what a hawkBit
+/// bears as it comes: its filter lets an address read 200 times a second, and an order reads twice.
+const ORDER_EVERY: Duration = Duration::from_millis(10);
 
 /// How an order for one system went, as people see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +97,9 @@ impl Jobs {
             let answer = match self.align_while_someone_waits(id, *system).await {
                 Ok(aligned) => {
                     // An order beyond the list's end stays and finds nothing to do later.
-                    for job in orders
-                        .iter()
-                        .filter(|job| job.device_id == *id && job.system == *system)
-                    {
-                        self.queue.complete(job).await?;
-                    }
+                    let orders = orders.iter();
+                    let done = orders.filter(|job| job.device_id == *id && job.system == *system);
+                    self.queue.complete(&done.cloned().collect::<Vec<_>>()).await?;
                     aligned.as_str()
                 }
                 Err(reason) => {
@@ -130,45 +132,61 @@ impl Jobs {
     }
 
     async fn run_one(&self, system: System, stop: &CancellationToken) {
-        let mut tick = tokio::time::interval(LOOK_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            if let Err(error) = self.run_due_of(system, stop).await {
+        while !stop.is_cancelled() {
+            let tried = self.run_batch_of(system, ORDER_EVERY).await;
+            let tried = tried.unwrap_or_else(|error| {
                 tracing::warn!(%error, "Cannot read the orders; trying again");
+                0
+            });
+            if tried == 0 {
+                stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
             }
         }
     }
 
-    /// Carries out all that is due, system by system.
+    /// Carries out all that is due, system by system, as fast as it goes.
     pub async fn run_due(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         for (system, _) in &self.systems {
-            self.run_due_of(*system, stop).await?;
+            while !stop.is_cancelled() && self.run_batch_of(*system, Duration::ZERO).await? > 0 {}
         }
         Ok(())
     }
 
-    /// Carries out all that is due of one system, batch by batch; one order, when it is not known to answer.
-    async fn run_due_of(&self, system: System, stop: &CancellationToken) -> Result<(), StoreError> {
-        loop {
-            let limit = match self.permit(system) {
-                Permit::Free => BATCH,
-                Permit::Probe => 1,
-                Permit::Denied => return Ok(()),
-            };
-            let jobs = self.queue.claim(&[system], limit, LEASE).await?;
-            if jobs.is_empty() || stop.is_cancelled() {
-                return Ok(());
-            }
-            stream::iter(jobs)
-                .map(|job| self.carry_out(job))
-                .buffer_unordered(ABREAST)
-                .try_collect::<()>()
-                .await?;
-        }
+    /// Carries out what is due of one system, at most a batch; one order, when it is not known to answer. Returns how
+    /// many it tried.
+    async fn run_batch_of(&self, system: System, order_every: Duration) -> Result<usize, StoreError> {
+        let limit = match self.permit(system) {
+            Permit::Free => BATCH,
+            Permit::Probe => 1,
+            Permit::Denied => return Ok(0),
+        };
+        let jobs = self.queue.claim(system, limit, LEASE).await?;
+        let tried = jobs.len();
+        self.carry_out_all(jobs, order_every).await?;
+        Ok(tried)
     }
 
-    async fn carry_out(&self, job: Job) -> Result<(), StoreError> {
-        let job = &job;
+    /// Carries out a batch, and ends the orders of it that were carried out together.
+    async fn carry_out_all(&self, jobs: Vec<Job>, order_every: Duration) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let carried_out = stream::iter((0_u32..).zip(jobs)).map(async |(number, job)| {
+            tokio::time::sleep_until(begun + order_every * number).await;
+            self.carry_out(job).await
+        });
+        let carried_out: Vec<_> = carried_out.buffer_unordered(ABREAST).collect().await;
+        let (mut done, mut failed) = (Vec::new(), Ok(()));
+        for outcome in carried_out {
+            match outcome {
+                Ok(job) => done.extend(job),
+                Err(error) => failed = Err(error),
+            }
+        }
+        self.queue.complete(&done).await?;
+        failed
+    }
+
+    /// Returns the order when it was carried out.
+    async fn carry_out(&self, job: Job) -> Result<Option<Job>, StoreError> {
         let system = job.system.as_str();
         let aligned = self.alignment.align(&job.device_id, job.system).await;
         if self.heard(job.system, &aligned) {
@@ -176,21 +194,22 @@ impl Jobs {
             tracing::info!(hastened, "{system} is back; {hastened} orders are due at once");
         }
         let error = match aligned {
-            Ok(Aligned::Nothing) => return self.queue.complete(job).await,
+            Ok(Aligned::Nothing) => return Ok(Some(job)),
             Ok(aligned) => {
                 tracing::info!(device.id = %job.device_id, "{system}: {} `{}`", aligned.as_str(), job.device_id);
-                return self.queue.complete(job).await;
+                return Ok(Some(job));
             }
             Err(error) => error,
         };
-        let next = self.next_attempt(job, &error);
+        let next = self.next_attempt(&job, &error);
         let detail = common::chassis::problem::error_chain(&error);
         if next.is_some() {
             tracing::warn!(device.id = %job.device_id, job.attempts, error = detail, "{system} has to wait");
         } else {
             tracing::error!(device.id = %job.device_id, job.attempts, error = detail, "Gave up on {system}");
         }
-        self.queue.postpone(job, error.words(), next).await
+        self.queue.postpone(&job, error.words(), next).await?;
+        Ok(None)
     }
 
     fn permit(&self, system: System) -> Permit {
