@@ -69,7 +69,7 @@ impl Postgres {
             &script,
             "INSERT INTO bare (digest, at) VALUES (sha256(random()::text::bytea), 1);\n",
         )?;
-        self.sql("CREATE TABLE IF NOT EXISTS bare (id bigserial PRIMARY KEY, digest bytea NOT NULL, at bigint)")
+        self.ask("CREATE TABLE IF NOT EXISTS bare (id bigserial PRIMARY KEY, digest bytea NOT NULL, at bigint)")
             .await?;
         let mut bench = Command::new(self.programs.join("pgbench"));
         bench.args(["-n", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()]);
@@ -99,11 +99,22 @@ impl Postgres {
         Ok(took)
     }
 
-    async fn sql(&self, statement: &str) -> Result<(), Failure> {
+    /// Executes a statement, and returns what it says.
+    pub(crate) async fn ask(&self, statement: &str) -> Result<String, Failure> {
         let mut psql = Command::new(self.programs.join("psql"));
-        psql.args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()]);
+        psql.args([
+            "-q",
+            "-A",
+            "-t",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-p",
+            &self.port.to_string(),
+        ]);
         psql.args(["-c", statement, "postgres"]);
-        printed(psql).await.map(drop)
+        Ok(printed(psql).await?.trim().to_owned())
     }
 }
 

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fakes::thingsboard::FakeThingsBoard;
 use reqwest::Client;
@@ -60,11 +60,6 @@ impl Sender {
             Ok(answer) => outcome(answer.status(), &answer.json().await.unwrap_or_default()),
             Err(_) => Outcome::NoAnswer,
         }
-    }
-
-    pub(super) async fn send_measured(&self, device: usize, second: i64) -> (Outcome, Duration) {
-        let due = Instant::now();
-        (self.send(device, second).await, due.elapsed())
     }
 
     /// Sends one after the other; returns those that were taken.
