@@ -64,7 +64,8 @@ impl Sweep {
         }
     }
 
-    /// Compares and heals on a timer, until told to stop; of all processes one does it at a time.
+    /// Compares and heals on a timer, until told to stop; of all processes one does it at a time, and the one that stops
+    /// lets another one.
     pub async fn run(self: Arc<Self>, every: Duration, stop: CancellationToken) {
         let mut tick = tokio::time::interval(every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -74,7 +75,7 @@ impl Sweep {
                 self.sweep_again().await
             };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 _ = tick.tick() => {
                     let ours = self.parts.ledger.take_lease(LEASE, every + every / 2).await;
                     if ours.is_ok_and(|ours| ours) {
@@ -83,6 +84,9 @@ impl Sweep {
                 }
                 _ordered = again, if self.has_away() => {}
             }
+        }
+        if let Err(error) = self.parts.ledger.end_lease(LEASE).await {
+            tracing::warn!(%error, "Nobody compares before our right to it is over");
         }
     }
 

@@ -1,10 +1,19 @@
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use common::domain::{AuditFilter, AuditTrail as _};
+use async_trait::async_trait;
+use common::domain::{Actor, AuditFilter, AuditTrail as _, Drift, DriftLedger, DriftReport, StoreError, System};
 use fakes::thingsboard::Behaviour;
 use http::StatusCode;
+use iot_bridge_api::app::neighbours::Neighbours;
+use iot_bridge_api::app::sweep::{Sweep, SweepParts};
+use iot_bridge_api::app::updates::Updates;
 use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use crate::support::World;
 use crate::support::neighbours::{Neighbourhood, row};
 
 #[tokio::test]
@@ -170,4 +179,61 @@ async fn a_neighbour_that_was_away_is_compared_as_soon_as_it_is_back() {
     let asked = near.thingsboard.requests();
     assert_eq!(sweep.sweep_again().await, 0);
     assert_eq!(near.thingsboard.requests(), asked, "nobody is away any more");
+}
+
+#[tokio::test]
+async fn a_process_that_stops_lets_another_one_compare() {
+    let world = World::new().await;
+    let (rights, mut is_held) = watch::channel(false);
+    let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
+    let sweep = Arc::new(alone(&world, Arc::new(Rights(rights))));
+    running.spawn(sweep.run(Duration::from_mins(15), stop.clone()));
+    is_held.wait_for(|is_held| *is_held).await.unwrap();
+
+    stop.cancel();
+    running.join_all().await;
+
+    assert!(!*is_held.borrow());
+}
+
+/// Compares with nobody.
+fn alone(world: &World, ledger: Arc<Rights>) -> Sweep {
+    let database = Arc::new(world.store.clone());
+    let updates = Updates::new(None, database.clone(), Vec::new(), world.clock.clone());
+    Sweep::new(SweepParts {
+        directory: database.clone(),
+        ledger,
+        inbox: database.clone(),
+        neighbours: Arc::new(Neighbours::new(None, None, database.clone(), database)),
+        updates: Arc::new(updates),
+        clock: world.clock.clone(),
+    })
+}
+
+/// Whether this process has the right to compare.
+struct Rights(watch::Sender<bool>);
+
+#[async_trait]
+impl DriftLedger for Rights {
+    async fn record_drift(&self, _system: System, _drifts: &[Drift]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn drift(&self) -> Result<DriftReport, StoreError> {
+        Ok(DriftReport::default())
+    }
+
+    async fn order_repairs(&self, _drifts: &[Drift], _by: &Actor) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
+    async fn take_lease(&self, _name: &'static str, _lease: Duration) -> Result<bool, StoreError> {
+        self.0.send_replace(true);
+        Ok(true)
+    }
+
+    async fn end_lease(&self, _name: &'static str) -> Result<(), StoreError> {
+        self.0.send_replace(false);
+        Ok(())
+    }
 }
