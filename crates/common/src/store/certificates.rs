@@ -196,10 +196,9 @@ pub(super) async fn issue_plain(
              issued_at = given.now
          FROM given
          WHERE certificate.id = given.intent AND certificate.state = 'intended'
-             AND EXISTS (SELECT 1 FROM device
-                 WHERE device.id = certificate.device_id AND device.certificate_id = certificate.id)
-             AND NOT EXISTS (SELECT 1 FROM certificate AS other
-                 WHERE other.device_id = certificate.device_id AND other.state = 'active')
+             AND (SELECT certificate_id FROM device WHERE device.id = certificate.device_id) = certificate.id
+             AND (SELECT count(*) FROM certificate AS other
+                 WHERE other.device_id = certificate.device_id AND other.state = 'active') = 0
          RETURNING id"
     );
     let done = transaction.all(sql_about(texts, rows.collect())).await?;

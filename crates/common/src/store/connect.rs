@@ -103,9 +103,12 @@ async fn connect_postgres(url: &str, options: &StoreOptions) -> Result<Backend, 
         ("jit", "off"),
     ];
     let server = server.options(limits);
-    // It finds a few rows by their keys. A plan that is made while a new database is empty would read whole tables, and
-    // is kept while they grow.
+    // It finds a few rows by their keys. A plan that is made while a new database is empty would read whole tables, or
+    // whole indexes, and is kept while they grow: so rows are dear, and pages are not.
     let by_key = [
+        ("cpu_tuple_cost", "1"),
+        ("cpu_index_tuple_cost", "1"),
+        ("random_page_cost", "1"),
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),

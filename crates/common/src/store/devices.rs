@@ -79,10 +79,12 @@ impl DeviceDirectory for Store {
     }
 
     async fn vpn_members(&self) -> Result<Vec<NetworkMember>, StoreError> {
-        let statement = sql("SELECT device.id, address, wireguard_key, endpoint
-                             FROM device JOIN certificate ON certificate.id = device.certificate_id
-                                 LEFT JOIN device_live ON device_live.device_id = device.id
-                             WHERE device.state IN ('admitted', 'enrolled') AND certificate.state = 'active'
+        // Subqueries and no joins: a plan that is made while a new database is empty is kept while it grows.
+        let statement = sql("SELECT device.id, address, wireguard_key,
+                                 (SELECT endpoint FROM device_live WHERE device_live.device_id = device.id) AS endpoint
+                             FROM device
+                             WHERE device.state IN ('admitted', 'enrolled') AND (SELECT certificate.state
+                                     FROM certificate WHERE certificate.id = device.certificate_id) = 'active'
                                  AND address IS NOT NULL AND wireguard_key IS NOT NULL
                              ORDER BY device.id");
         self.all(statement).await?.iter().map(network_member).collect()
@@ -96,8 +98,9 @@ impl DeviceDirectory for Store {
 
     async fn count_vpn_members(&self) -> Result<usize, StoreError> {
         let statement = sql("SELECT count(*) AS members
-                             FROM device JOIN certificate ON certificate.id = device.certificate_id
-                             WHERE device.state IN ('admitted', 'enrolled') AND certificate.state = 'active'
+                             FROM device
+                             WHERE device.state IN ('admitted', 'enrolled') AND (SELECT certificate.state
+                                     FROM certificate WHERE certificate.id = device.certificate_id) = 'active'
                                  AND address IS NOT NULL AND wireguard_key IS NOT NULL");
         let row = self.optional(statement).await?;
         let count: u32 = row.ok_or(StoreError::Corrupt { column: "device.id" })?.get("members")?;

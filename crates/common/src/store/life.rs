@@ -43,9 +43,9 @@ pub(super) async fn mark_admitted(
         "UPDATE device SET state = 'enrolled', enrolled_at = COALESCE(device.enrolled_at, given.now)
          FROM given
          WHERE device.id = given.device AND device.state = 'admitted'
-             AND device.address IS NOT NULL AND device.wireguard_key IS NOT NULL
-             AND EXISTS (SELECT 1 FROM certificate
-                 WHERE certificate.id = device.certificate_id AND certificate.state = 'active')
+             AND (SELECT certificate.state FROM certificate
+                 WHERE certificate.id = device.certificate_id
+                     AND device.address IS NOT NULL AND device.wireguard_key IS NOT NULL) = 'active'
          RETURNING id, state, group_name, device_type, display_name, epoch, address, wireguard_key, created_at,
              enrolled_at, retired_at, last_connected_at"
     );
