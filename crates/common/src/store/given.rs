@@ -22,7 +22,8 @@ pub(super) struct Texts {
 /// Writes statements about `given`, with the names of its columns in the order in which they are bound; `bytes` marks
 /// those that are neither text nor integer.
 ///
-/// `sql_given!((id, key: bytes) "UPDATE device SET … FROM given WHERE …")` is one statement.
+/// `sql_given!((id, key: bytes) "UPDATE device SET … FROM given WHERE …")` is one statement. Where it reads, it says `FROM
+/// given CROSS JOIN …`: SQLite then begins with `given`, and does not look all of it through for each row of a table.
 ///
 /// `sql_given!((id, key: bytes) devices: "INSERT …", keys: "INSERT …")` are several that change tables, for
 /// [`Transaction::change`](super::transaction::Transaction::change). SQLite executes them one after the other, so foreign

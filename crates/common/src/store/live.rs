@@ -1,12 +1,13 @@
 //! What the hub sees of devices. Written rarely: it is the one thing here that changes by itself, for every device.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::Store;
-use super::statement::{Row, sql};
+use super::given::sql_given;
+use super::statement::{Row, row, sql, sql_about};
 use super::transaction::{Transaction, in_transaction};
 use crate::domain::{DeviceId, LiveFacts, StoreError, Timestamp};
 
@@ -44,7 +45,7 @@ impl Store {
 /// Forgets what was seen of a peer that is no more.
 pub(super) async fn forget(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
     if find(transaction, device).await?.is_some_and(|recorded| recorded.online) {
-        insert_event(transaction, device, false).await?;
+        insert_events(transaction, &[(device.clone(), false)]).await?;
     }
     transaction
         .execute(sql("DELETE FROM device_live WHERE device_id = $1").bind(device))
@@ -85,51 +86,97 @@ fn is_online(facts: &LiveFacts, now: Timestamp) -> bool {
         .is_some_and(|handshake| now - handshake <= OFFLINE_AFTER)
 }
 
+/// Writes the facts of several devices, with few statements and in the order of their ids, and an event for each that
+/// has come or gone.
 async fn record_batch(transaction: &mut Transaction, batch: &[&LiveFacts]) -> Result<(), StoreError> {
-    for facts in batch {
-        record(transaction, facts).await?;
+    let batch: BTreeMap<_, _> = batch.iter().map(|facts| (&facts.device_id, *facts)).collect();
+    mark_keys_used(transaction, batch.values().copied()).await?;
+    let were_online = online_among(transaction, batch.keys().copied()).await?;
+    let mut turned = Vec::new();
+    for (device, online) in write(transaction, batch.values().copied()).await? {
+        if online != were_online.contains(&device) {
+            turned.push((device, online));
+        }
     }
-    Ok(())
+    insert_events(transaction, &turned).await
 }
 
-async fn record(transaction: &mut Transaction, facts: &LiveFacts) -> Result<(), StoreError> {
-    let now = transaction.now;
-    let online = is_online(facts, now);
-    if facts.last_handshake_at.is_some() {
-        mark_key_used(transaction, &facts.device_id).await?;
+/// Locks what is on record of devices, and returns those that were online.
+async fn online_among(
+    transaction: &mut Transaction,
+    devices: impl Iterator<Item = &DeviceId>,
+) -> Result<HashSet<DeviceId>, StoreError> {
+    let rows = devices.map(|device| row().bind(device)).collect();
+    let texts = sql_given!(
+        (device)
+        "SELECT device_id, online FROM device_live WHERE device_id IN (SELECT device FROM given)
+         ORDER BY device_id FOR UPDATE"
+    );
+    let mut online = HashSet::new();
+    for row in transaction.all(sql_about(texts, rows)).await? {
+        if row.get("online")? {
+            online.insert(row.get("device_id")?);
+        }
     }
-    let was_online = find(transaction, &facts.device_id)
-        .await?
-        .is_some_and(|recorded| recorded.online);
-    // A peer that is nobody's is the reconciler's business.
-    let statement = sql("INSERT INTO device_live
-                             (device_id, online, last_handshake_at, endpoint, received_bytes, sent_bytes, recorded_at)
-                         SELECT id, $2, $3, $4, $5, $6, $7 FROM device
-                         WHERE id = $1 AND state IN ('admitted', 'enrolled')
-                         ON CONFLICT (device_id) DO UPDATE
-                         SET online = excluded.online, last_handshake_at = excluded.last_handshake_at,
-                             endpoint = excluded.endpoint, received_bytes = excluded.received_bytes,
-                             sent_bytes = excluded.sent_bytes, recorded_at = excluded.recorded_at")
-    .bind(&facts.device_id)
-    .bind(&online)
-    .bind_optional(facts.last_handshake_at.as_ref())
-    .bind_optional(facts.endpoint.as_ref())
-    .bind(&facts.received_bytes)
-    .bind(&facts.sent_bytes)
-    .bind(&now);
-    if transaction.execute(statement).await? == 1 && online != was_online {
-        insert_event(transaction, &facts.device_id, online).await?;
-    }
-    Ok(())
+    Ok(online)
 }
 
-/// Records for all time that the device used its present key, whatever becomes of these facts. Before the facts:
-/// whoever replaces a key locks in this order.
-async fn mark_key_used(transaction: &mut Transaction, device: &DeviceId) -> Result<(), StoreError> {
+/// Writes facts, and says of which devices, and whether they are online. A peer that is nobody's is the reconciler's
+/// business.
+async fn write(
+    transaction: &mut Transaction,
+    facts: impl Iterator<Item = &LiveFacts>,
+) -> Result<Vec<(DeviceId, bool)>, StoreError> {
     let now = transaction.now;
-    let statement = sql("UPDATE wireguard_key SET first_used_at = $2
-                         WHERE device_id = $1 AND replaced_at IS NULL AND first_used_at IS NULL");
-    transaction.execute(statement.bind(device).bind(&now)).await.map(drop)
+    let rows = facts.map(|facts| {
+        row()
+            .bind(&facts.device_id)
+            .bind(&is_online(facts, now))
+            .bind_optional(facts.last_handshake_at.as_ref())
+            .bind_optional(facts.endpoint.as_ref())
+            .bind(&facts.received_bytes)
+            .bind(&facts.sent_bytes)
+            .bind(&now)
+    });
+    let texts = sql_given!(
+        (device, online, handshake, endpoint, received, sent, now)
+        "INSERT INTO device_live
+             (device_id, online, last_handshake_at, endpoint, received_bytes, sent_bytes, recorded_at)
+         SELECT id, given.online, given.handshake, given.endpoint, given.received, given.sent, given.now
+         FROM given CROSS JOIN device
+         WHERE id = given.device AND state IN ('admitted', 'enrolled')
+         ORDER BY id
+         ON CONFLICT (device_id) DO UPDATE
+         SET online = excluded.online, last_handshake_at = excluded.last_handshake_at, endpoint = excluded.endpoint,
+             received_bytes = excluded.received_bytes, sent_bytes = excluded.sent_bytes,
+             recorded_at = excluded.recorded_at
+         RETURNING device_id, online"
+    );
+    let written = transaction.all(sql_about(texts, rows.collect())).await?;
+    written
+        .iter()
+        .map(|row| Ok((row.get("device_id")?, row.get("online")?)))
+        .collect()
+}
+
+/// Records for all time that devices used their present keys, whatever becomes of these facts. Before the facts: whoever
+/// replaces a key locks in this order.
+async fn mark_keys_used(
+    transaction: &mut Transaction,
+    facts: impl Iterator<Item = &LiveFacts>,
+) -> Result<(), StoreError> {
+    let now = transaction.now;
+    let used = facts.filter(|facts| facts.last_handshake_at.is_some());
+    let rows: Vec<_> = used.map(|facts| row().bind(&facts.device_id).bind(&now)).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let texts = sql_given!(
+        (device, now)
+        "UPDATE wireguard_key SET first_used_at = given.now FROM given
+         WHERE device_id = given.device AND replaced_at IS NULL AND first_used_at IS NULL"
+    );
+    transaction.execute(sql_about(texts, rows)).await.map(drop)
 }
 
 async fn find(transaction: &mut Transaction, device: &DeviceId) -> Result<Option<Recorded>, StoreError> {
@@ -143,12 +190,23 @@ async fn find(transaction: &mut Transaction, device: &DeviceId) -> Result<Option
         .transpose()
 }
 
-async fn insert_event(transaction: &mut Transaction, device: &DeviceId, connected: bool) -> Result<(), StoreError> {
+/// Records that devices came, or went.
+async fn insert_events(transaction: &mut Transaction, turned: &[(DeviceId, bool)]) -> Result<(), StoreError> {
+    if turned.is_empty() {
+        return Ok(());
+    }
     let now = transaction.now;
-    let statement = sql("INSERT INTO device_event (id, device_id, kind, recorded_at) VALUES ($1, $2, $3, $4)")
-        .bind(&Uuid::now_v7())
-        .bind(device)
-        .bind_text(if connected { "connected" } else { "disconnected" })
-        .bind(&now);
-    transaction.execute(statement).await.map(drop)
+    let rows = turned.iter().map(|(device, online)| {
+        let kind = if *online { "connected" } else { "disconnected" };
+        row()
+            .bind(&Uuid::now_v7())
+            .bind(device)
+            .bind(&kind.to_owned())
+            .bind(&now)
+    });
+    let texts = sql_given!(
+        (id, device, kind, now)
+        "INSERT INTO device_event (id, device_id, kind, recorded_at) SELECT id, device, kind, now FROM given"
+    );
+    transaction.execute(sql_about(texts, rows.collect())).await.map(drop)
 }
