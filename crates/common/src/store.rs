@@ -31,6 +31,7 @@ mod registry;
 mod renewal;
 mod sessions;
 mod tickets;
+mod token_reads;
 mod tokens;
 mod updates;
 
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 use self::group_commit::CommitQueue;
 use self::statement::sql;
+use self::token_reads::TokenReads;
 use self::transaction::Backend;
 use crate::domain::{Clock, StoreError, VpnNetwork};
 
@@ -64,6 +66,7 @@ struct Shared {
     /// Only these give out addresses: the database may know networks of former configurations.
     networks: Mutex<Networks>,
     commits: CommitQueue,
+    token_reads: TokenReads,
     /// Keeps other processes away from a SQLite file for as long as this lives.
     _claim: Option<File>,
 }
@@ -159,6 +162,7 @@ impl Store {
                 address_quarantine: options.address_quarantine,
                 networks: Mutex::default(),
                 commits: CommitQueue::default(),
+                token_reads: TokenReads::default(),
                 _claim: claim,
             }),
         })

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::admission::{self, Refusal};
 use super::changes::{Admit, MarkEnrolled, RecordCertificate, RecordProof, Refuse, Renew};
 use super::transaction::in_transaction;
-use super::{Store, addresses, life, renewal, tokens};
+use super::{Store, addresses, life, renewal};
 use crate::domain::{
     Actor, Admission, AdmitError, Application, CertificateIntent, Device, DeviceChanges, DeviceId, DeviceRegistry,
     Digest, IssuedCertificate, LiveFacts, RegistryError, Renewal, RetireError, Retired, StoreError, System, Timestamp,
@@ -125,8 +125,7 @@ impl DeviceRegistry for Store {
 
 impl Store {
     async fn check(&self, token: &Digest, id: Option<&DeviceId>) -> Result<(), AdmitError> {
-        let row = self.optional(tokens::by_secret(token)).await?;
-        let known = row.as_ref().map(tokens::enrollment_token).transpose()?;
+        let known = self.token(token).await?;
         admission::judge_token(known, id, self.shared.clock.now()).map(drop)
     }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::statement::{Row, Statement, sql};
+use super::statement::{Row, sql};
 use super::transaction::{Transaction, in_transaction};
 use super::{Store, audit};
 use crate::domain::{
@@ -51,18 +51,13 @@ pub(super) async fn find(
     transaction: &mut Transaction,
     secret: &Digest,
 ) -> Result<Option<EnrollmentToken>, StoreError> {
-    let row = transaction.optional(by_secret(secret)).await?;
-    row.as_ref().map(enrollment_token).transpose()
-}
-
-/// Asks for the token that a secret opens.
-pub(super) fn by_secret(secret: &Digest) -> Statement {
     let statement = sql(
         "SELECT id, purpose, id_pattern, group_name, quota, used, refused, expires_at, revoked_at,
                                 created_by, created_at
                          FROM enrollment_token WHERE secret_hash = $1",
     );
-    statement.bind(secret)
+    let row = transaction.optional(statement.bind(secret)).await?;
+    row.as_ref().map(enrollment_token).transpose()
 }
 
 async fn create(
