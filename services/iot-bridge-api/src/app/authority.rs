@@ -13,6 +13,9 @@ use crate::ports::{CertificateAuthority, UpstreamError};
 
 /// What the authority gets for one answer.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// A request of up to so many bytes of PEM has a key on a curve, or none: it is checked in less time than it takes to
+/// hand it to another thread and back. RSA needs more.
+const SHORT_CSR: usize = 700;
 
 /// Has certificates signed and checks what comes back.
 pub struct Authority {
@@ -33,13 +36,17 @@ impl Authority {
         }
     }
 
-    /// Applies the CSR rules, off the threads that serve requests. A key of the authority's own, or one on the
-    /// operator's list, is none for a device.
+    /// Applies the CSR rules, a long request's off the threads that serve requests. A key of the authority's own, or
+    /// one on the operator's list, is none for a device.
     pub(super) async fn accept(&self, id: &DeviceId, pem: &str) -> Result<AcceptedCsr, CsrRejection> {
-        let (id, pem) = (id.clone(), pem.to_owned());
-        let accepted = tokio::task::spawn_blocking(move || csr::accept(&id, &pem))
-            .await
-            .expect("the CSR rules neither panic nor are cancelled")?;
+        let accepted = if pem.len() <= SHORT_CSR {
+            csr::accept(id, pem)?
+        } else {
+            let (id, pem) = (id.clone(), pem.to_owned());
+            tokio::task::spawn_blocking(move || csr::accept(&id, &pem))
+                .await
+                .expect("the CSR rules neither panic nor are cancelled")?
+        };
         if self.blocked.contains(&accepted.key_digest) || self.owns_key(&accepted.key_digest).await {
             return Err(CsrRejection::KeyBlocked);
         }
