@@ -3,12 +3,12 @@
 //!
 //! The profile is RFC 5280's, as strict as a device's leaf can be: one name, client authentication, no authority.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use common::domain::{CertificateIntent, DeviceId, Digest, IssuedCertificate, Timestamp};
 use pem_rfc7468::LineEnding;
 use time::{Duration, OffsetDateTime};
-use x509_parser::certificate::X509Certificate;
+use x509_parser::certificate::{Validity, X509Certificate};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::OID_X509_COMMON_NAME;
 use x509_parser::prelude::FromDer;
@@ -30,18 +30,23 @@ const MAX_SERIAL_LENGTH: usize = 20;
 #[error("the certificate is not the one that was asked for: {0}")]
 pub struct BadCertificate(&'static str);
 
-/// Believes chains, and remembers whose issuers were signed as they should be: they are the same for every device, so
-/// their signatures are checked once. Everything else is checked each time.
+/// Believes chains, and remembers the last issuers: they are the same for every device, so they are looked at once.
+/// Their time, and everything about the leaf, is looked at each time.
 #[derive(Debug, Default)]
 pub struct Believer {
-    last: Mutex<Option<SignedIssuers>>,
+    last: Mutex<Option<Arc<Issuers>>>,
 }
 
-/// Issuers whose signatures are good, the first one's issuer after it, up to a root. All are DER.
-#[derive(Debug, PartialEq, Eq)]
-struct SignedIssuers {
+/// Issuers that belong together, the first one's issuer after it, up to a root.
+#[derive(Debug)]
+struct Issuers {
+    /// DER.
     intermediates: Vec<Vec<u8>>,
-    root: Vec<u8>,
+    /// The roots among which theirs is, PEM.
+    roots_pem: String,
+    /// All of them, their root included, PEM.
+    chain_pem: String,
+    validity: Vec<Validity>,
 }
 
 impl Believer {
@@ -55,78 +60,95 @@ impl Believer {
         now: Timestamp,
     ) -> Result<IssuedCertificate, BadCertificate> {
         let chain = decode_pem(&chain.pem)?;
-        let roots = decode_pem(roots_pem)?;
-        let Some((leaf_der, intermediates_der)) = chain.split_first() else {
+        let Some((leaf_der, intermediates)) = chain.split_first() else {
             return Err(BadCertificate("there is none"));
         };
-        if intermediates_der.len() > MAX_INTERMEDIATES {
+        if intermediates.len() > MAX_INTERMEDIATES {
             return Err(BadCertificate("the chain is too long"));
         }
         let leaf = parse(leaf_der)?;
         check_leaf(&leaf, intent, now)?;
-
-        let mut issuers = intermediates_der.to_vec();
-        issuers.push(self.check_chain(&leaf, intermediates_der, &roots, now)?);
         Ok(IssuedCertificate {
             serial: serial_hex(&leaf)?,
             leaf_pem: encode_pem(leaf_der),
-            ca_chain_pem: issuers.iter().map(|der| encode_pem(der)).collect(),
-            intermediates: u8::try_from(intermediates_der.len()).expect("there are at most four"),
+            ca_chain_pem: self.check_chain(&leaf, intermediates, roots_pem, now)?,
+            intermediates: u8::try_from(intermediates.len()).expect("there are at most four"),
             not_before: timestamp(leaf.validity().not_before.timestamp())?,
             not_after: timestamp(leaf.validity().not_after.timestamp())?,
         })
     }
 
-    /// Follows the chain up and returns the root at its end, DER.
+    /// Follows the chain up and returns the issuers up to the root at its end, PEM.
     fn check_chain(
         &self,
         leaf: &X509Certificate<'_>,
-        intermediates_der: &[Vec<u8>],
-        roots: &[Vec<u8>],
+        intermediates: &[Vec<u8>],
+        roots_pem: &str,
         now: Timestamp,
-    ) -> Result<Vec<u8>, BadCertificate> {
-        let intermediates = intermediates_der
+    ) -> Result<String, BadCertificate> {
+        let Some(first) = intermediates.first() else {
+            let root = find_root(leaf, &decode_pem(roots_pem)?, now)?;
+            return Ok(encode_pem(&root));
+        };
+        let first = parse(first)?;
+        check_issuer(leaf, &first, now)?;
+        check_signature(leaf, &first)?;
+        let issuers = match self.known(intermediates, roots_pem) {
+            Some(issuers) => issuers,
+            None => self.remember(Issuers::check(intermediates, roots_pem, now)?),
+        };
+        issuers
+            .validity
             .iter()
-            .map(|der| parse(der))
-            .collect::<Result<Vec<_>, _>>()?;
-        if let Some(first) = intermediates.first() {
-            check_issuer(leaf, first, now)?;
-            check_signature(leaf, first)?;
+            .try_for_each(|validity| check_validity(validity, now))?;
+        Ok(issuers.chain_pem.clone())
+    }
+
+    fn known(&self, intermediates: &[Vec<u8>], roots_pem: &str) -> Option<Arc<Issuers>> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |known: &&Arc<Issuers>| known.intermediates == intermediates && known.roots_pem == roots_pem;
+        last.as_ref().filter(is_same).cloned()
+    }
+
+    fn remember(&self, issuers: Issuers) -> Arc<Issuers> {
+        let issuers = Arc::new(issuers);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&issuers));
+        issuers
+    }
+}
+
+impl Issuers {
+    /// Follows intermediates, of which there is one at least, up to one of the roots.
+    fn check(intermediates: &[Vec<u8>], roots_pem: &str, now: Timestamp) -> Result<Self, BadCertificate> {
+        let mut parsed = Vec::with_capacity(intermediates.len() + 1);
+        for der in intermediates {
+            parsed.push(parse(der)?);
         }
-        for der in roots {
-            if self.knows(intermediates_der, der) {
-                check_issuers(&intermediates, &parse(der)?, now)?;
-                return Ok(der.clone());
-            }
-        }
-        for (child, issuer) in intermediates.iter().zip(intermediates.iter().skip(1)) {
+        for (child, issuer) in parsed.iter().zip(parsed.iter().skip(1)) {
+            check_issuer(child, issuer, now)?;
             check_signature(child, issuer)?;
         }
-        let last = intermediates.last().unwrap_or(leaf);
-        for der in roots {
-            let root = parse(der)?;
-            let is_end = check_issuer(last, &root, now).is_ok() && check_signature(last, &root).is_ok();
-            if is_end {
-                check_issuers(&intermediates, &root, now)?;
-                if !intermediates.is_empty() {
-                    self.remember(intermediates_der, der);
-                }
-                return Ok(der.clone());
-            }
+        let last = parsed.last().ok_or(BadCertificate("there is no issuer"))?;
+        let root = find_root(last, &decode_pem(roots_pem)?, now)?;
+        parsed.push(parse(&root)?);
+        Ok(Self {
+            intermediates: intermediates.to_vec(),
+            roots_pem: roots_pem.to_owned(),
+            chain_pem: intermediates.iter().chain([&root]).map(|der| encode_pem(der)).collect(),
+            validity: parsed.iter().map(|issuer| issuer.validity().clone()).collect(),
+        })
+    }
+}
+
+/// Returns the root that signed a certificate, DER.
+fn find_root(child: &X509Certificate<'_>, roots: &[Vec<u8>], now: Timestamp) -> Result<Vec<u8>, BadCertificate> {
+    for der in roots {
+        let root = parse(der)?;
+        if check_issuer(child, &root, now).is_ok() && check_signature(child, &root).is_ok() {
+            return Ok(der.clone());
         }
-        Err(BadCertificate("its chain does not end at a pinned root"))
     }
-
-    fn knows(&self, intermediates: &[Vec<u8>], root: &[u8]) -> bool {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref()
-            .is_some_and(|known| known.intermediates == intermediates && known.root == root)
-    }
-
-    fn remember(&self, intermediates: &[Vec<u8>], root: &[u8]) {
-        let (intermediates, root) = (intermediates.to_vec(), root.to_vec());
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(SignedIssuers { intermediates, root });
-    }
+    Err(BadCertificate("its chain does not end at a pinned root"))
 }
 
 /// Returns the key digests of certificates in PEM: keys that no device may have.
@@ -163,8 +185,8 @@ fn check_leaf(leaf: &X509Certificate<'_>, intent: &CertificateIntent, now: Times
     }
     check_subject(leaf, &intent.device_id)?;
     check_extensions(leaf, &intent.device_id)?;
-    check_validity(leaf, now)?;
     let validity = leaf.validity();
+    check_validity(validity, now)?;
     if validity.not_after.timestamp() - validity.not_before.timestamp() > MAX_LIFETIME.whole_seconds() {
         return Err(BadCertificate("it lives too long"));
     }
@@ -238,26 +260,13 @@ fn is_unknown(extension: &ParsedExtension<'_>) -> bool {
     )
 }
 
-/// Checks everything of intermediates but their signatures.
-fn check_issuers(
-    intermediates: &[X509Certificate<'_>],
-    root: &X509Certificate<'_>,
-    now: Timestamp,
-) -> Result<(), BadCertificate> {
-    let issuers = intermediates.iter().skip(1).chain([root]);
-    intermediates
-        .iter()
-        .zip(issuers)
-        .try_for_each(|(child, issuer)| check_issuer(child, issuer, now))
-}
-
 /// Checks everything but the signature.
 fn check_issuer(
     child: &X509Certificate<'_>,
     issuer: &X509Certificate<'_>,
     now: Timestamp,
 ) -> Result<(), BadCertificate> {
-    check_validity(issuer, now)?;
+    check_validity(issuer.validity(), now)?;
     let is_authority = issuer.basic_constraints().ok().flatten().is_some_and(|it| it.value.ca);
     let may_sign = issuer
         .key_usage()
@@ -277,8 +286,7 @@ fn check_signature(child: &X509Certificate<'_>, issuer: &X509Certificate<'_>) ->
         .map_err(|_| BadCertificate("a signature of the chain is wrong"))
 }
 
-fn check_validity(certificate: &X509Certificate<'_>, now: Timestamp) -> Result<(), BadCertificate> {
-    let validity = certificate.validity();
+fn check_validity(validity: &Validity, now: Timestamp) -> Result<(), BadCertificate> {
     if validity.not_before.timestamp() > (now + CLOCK_SKEW).unix_timestamp() {
         return Err(BadCertificate("it is not valid yet"));
     }

@@ -65,6 +65,7 @@ fn thumbprint(x: &str, y: &str) -> String {
 /// Makes tokens.
 pub(super) struct Minter {
     key: ProvisionerKey,
+    public_key: Digest,
     provisioner: String,
     base: String,
 }
@@ -72,7 +73,9 @@ pub(super) struct Minter {
 impl Minter {
     /// Speaks for a provisioner of the authority at this address.
     pub(super) fn new(key: ProvisionerKey, provisioner: String, url: &Url) -> Self {
+        let public_key = key.key.public_key().as_der().expect("a P-256 key can be written");
         Self {
+            public_key: Digest::of(public_key.as_ref()),
             key,
             provisioner,
             base: url.as_str().trim_end_matches('/').to_owned(),
@@ -81,8 +84,7 @@ impl Minter {
 
     /// Returns the digest of the provisioner's public key (subject public key info).
     pub(super) fn public_key(&self) -> Digest {
-        let key = self.key.key.public_key().as_der().expect("a P-256 key can be written");
-        Digest::of(key.as_ref())
+        self.public_key
     }
 
     /// Allows one certificate for these names and this one request, which only `cnf` binds.

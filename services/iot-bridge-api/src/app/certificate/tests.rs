@@ -168,6 +168,16 @@ fn an_intermediate_that_is_no_authority_is_not_believed() {
 }
 
 #[test]
+fn issuers_that_were_believed_are_not_believed_when_their_time_is_over() {
+    let world = World::with_intermediate(|params| params.not_after = NOW + Duration::hours(1));
+    let believer = Believer::default();
+    let verify = |now| believer.verify(&world.intent(), &world.sign(|_| {}), &world.root.pem(), now);
+
+    assert!(verify(NOW).is_ok());
+    assert!(verify(NOW + Duration::hours(2)).is_err());
+}
+
+#[test]
 fn the_keys_of_an_authority_are_known() {
     let world = World::new();
     let spki = rcgen::PublicKeyData::subject_public_key_info(world.root.key());
