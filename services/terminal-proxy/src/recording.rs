@@ -25,6 +25,9 @@ use crate::relay::Size;
 /// What may wait for the disk; more, and the device waits.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
 
+/// A session that shows so much at once keeps the memory for it: new memory costs more than what is done with it.
+const BUSY_BYTES: usize = 64 * 1024;
+
 /// What happened in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EventKind {
@@ -52,6 +55,15 @@ impl Batch {
     fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
+
+    /// Empties it; the memory stays for the next one only where much is shown.
+    fn clear(&mut self) {
+        if self.bytes.len() < BUSY_BYTES {
+            *self = Self::default();
+        }
+        self.events.clear();
+        self.bytes.clear();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +71,8 @@ struct Desk {
     state: Mutex<State>,
     /// Wakes the writer.
     work: Notify,
+    /// Wakes a writer who waits for more.
+    urgent: Notify,
     /// Wakes who waits for the end.
     ended: Notify,
 }
@@ -140,6 +154,7 @@ impl Recorder {
     pub(crate) async fn finish(&self) -> Option<Digest> {
         self.state().is_closed = true;
         self.desk.work.notify_one();
+        self.desk.urgent.notify_one();
         loop {
             let ended = self.desk.ended.notified();
             match self.state().outcome {
@@ -167,8 +182,12 @@ impl Recorder {
             }),
         }
         batch.bytes.extend_from_slice(bytes);
+        let is_much = batch.bytes.len() >= BUSY_BYTES;
         drop(state);
         self.desk.work.notify_one();
+        if is_much {
+            self.desk.urgent.notify_one();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -44,16 +44,16 @@ impl CastEncoder {
         }
     }
 
-    pub(super) fn encode(&mut self, batch: &Batch) -> Vec<u8> {
-        let mut block = String::with_capacity(batch.bytes.len() + batch.bytes.len() / 8 + 256);
-        self.begin(batch, &mut block);
+    /// Appends a batch to a block.
+    pub(super) fn encode(&mut self, batch: &Batch, block: &mut String) {
+        block.reserve(batch.bytes.len() + batch.bytes.len() / 8 + 256);
+        self.begin(batch, block);
         let mut rest = batch.bytes.as_slice();
         for event in &batch.events {
             let (bytes, after) = rest.split_at(event.bytes.min(rest.len()));
             rest = after;
-            self.event(event, bytes, &mut block);
+            self.event(event, bytes, block);
         }
-        block.into_bytes()
     }
 
     /// The size stands in the header; the first event tells it.
@@ -214,20 +214,22 @@ mod tests {
         })
     }
 
+    fn encode(events: &[(EventKind, &[u8])]) -> String {
+        let mut block = String::new();
+        encoder().encode(&batch(events), &mut block);
+        block
+    }
+
     #[test]
     fn a_recording_is_asciicast_v2() {
         let size = EventKind::Resized(Size { columns: 100, rows: 30 });
-        let block = encoder().encode(&batch(&[
+        let block = encode(&[
             (size, b""),
             (EventKind::Output, b"$ \x1b[1mls\r\n"),
             (EventKind::Input, b"\x03\"\\"),
-        ]));
+        ]);
 
-        let lines: Vec<serde_json::Value> = String::from_utf8(block)
-            .unwrap()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<serde_json::Value> = block.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(
             (&lines[0]["version"], &lines[0]["width"], &lines[0]["height"]),
             (&2.into(), &100.into(), &30.into())
@@ -242,8 +244,7 @@ mod tests {
         let text = "añ€𝄞";
         for cut in 0..text.len() {
             let (first, second) = text.as_bytes().split_at(cut);
-            let block = encoder().encode(&batch(&[(EventKind::Output, first), (EventKind::Output, second)]));
-            let lines = String::from_utf8(block).unwrap();
+            let lines = encode(&[(EventKind::Output, first), (EventKind::Output, second)]);
             let shown: String = lines
                 .lines()
                 .skip(1)
@@ -257,9 +258,8 @@ mod tests {
     fn bytes_that_are_no_text_are_replaced_and_never_break_a_line() {
         let every: Vec<u8> = (u8::MIN..=u8::MAX).collect();
 
-        let block = encoder().encode(&batch(&[(EventKind::Output, &every)]));
+        let text = encode(&[(EventKind::Output, &every)]);
 
-        let text = String::from_utf8(block).unwrap();
         assert_eq!(text.lines().count(), 2);
         let (_, _, shown): (f64, String, String) = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
         assert!(shown.starts_with("\0\u{1}\u{2}") && shown.contains('\u{fffd}'));
