@@ -79,22 +79,27 @@ impl Stage {
 
     /// Starts a fresh one, so that no measurement leaves traces in the next.
     pub(crate) fn start(&self, peer: Peer) -> Running {
+        self.start_before(peer, self.device_port)
+    }
+
+    /// Starts one before another device.
+    pub(crate) fn start_before(&self, peer: Peer, device_port: u16) -> Running {
         match peer {
             Peer::Direct => Running {
                 door: Door {
-                    port: self.device_port,
+                    port: device_port,
                     paths: vec!["/ws".to_owned()],
                     token: None,
                 },
                 process: None,
             },
-            Peer::Nginx => self.nginx(),
-            Peer::Proxy => self.proxy(None),
-            Peer::Recorded => self.proxy(Some("recordings")),
+            Peer::Nginx => self.nginx(device_port),
+            Peer::Proxy => self.proxy(device_port, None),
+            Peer::Recorded => self.proxy(device_port, Some("recordings")),
         }
     }
 
-    fn nginx(&self) -> Running {
+    fn nginx(&self, device_port: u16) -> Running {
         let port = free_port();
         let folder = self.folder.display();
         let configuration = format!(
@@ -104,9 +109,8 @@ impl Stage {
              fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};\n\
              map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}\n\
              server {{ listen 127.0.0.1:{port} backlog=4096;\n\
-             location / {{ proxy_pass http://127.0.0.1:{}; proxy_http_version 1.1;\n\
-             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; }} }} }}\n",
-            self.device_port
+             location / {{ proxy_pass http://127.0.0.1:{device_port}; proxy_http_version 1.1;\n\
+             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; }} }} }}\n"
         );
         let file = self.folder.join("nginx.conf");
         fs::write(&file, configuration).unwrap();
@@ -130,7 +134,7 @@ impl Stage {
         }
     }
 
-    fn proxy(&self, recordings: Option<&str>) -> Running {
+    fn proxy(&self, device_port: u16, recordings: Option<&str>) -> Running {
         let recordings = recordings.map(|folder| self.folder.join(folder));
         if let Some(folder) = &recordings {
             drop(fs::remove_dir_all(folder));
@@ -142,7 +146,7 @@ impl Stage {
         let recordings = recordings.map(|folder| format!(" {}", folder.display()));
         let arguments = format!(
             "{} {}{}",
-            self.device_port,
+            device_port,
             database.display(),
             recordings.unwrap_or_default()
         );
@@ -165,6 +169,6 @@ impl Drop for Stage {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
