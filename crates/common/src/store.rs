@@ -4,6 +4,7 @@
 //! record and its jobs included; the database's own constraints decide races.
 
 mod connect;
+mod failures;
 mod given;
 mod group_commit;
 mod statement;

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use super::Store;
 use super::devices::device;
+use super::failures::copy;
 use super::given::sql_given;
 use super::statement::{row, sql_about};
-use super::transaction::copy;
 use crate::domain::{Device, DeviceId, StoreError};
 
 /// Those who wait for the next look.

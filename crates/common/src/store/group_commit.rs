@@ -13,8 +13,9 @@ use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
 use super::Store;
 use super::device_looks::{DeviceLooks, Found};
+use super::failures::{copy, failed};
 use super::statement::sql;
-use super::transaction::{Batches, Transaction, copy, failed, in_transaction};
+use super::transaction::{Batches, Transaction, in_transaction};
 use super::turns::in_turn;
 use crate::domain::{DeviceId, StoreError};
 

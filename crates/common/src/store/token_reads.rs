@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
+use super::failures::copy;
 use super::given::sql_given;
 use super::statement::{row, sql_about};
-use super::transaction::copy;
 use super::turns::in_turn;
 use super::{Store, tokens};
 use crate::domain::{Digest, EnrollmentToken, StoreError};

@@ -1,12 +1,11 @@
 //! Transactions and queries on either database.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
+use super::failures::{has_given_way, unavailable};
 use super::statement::{Row, Statement};
 use super::{Store, audit};
 use crate::domain::{AuditEvent, StoreError, Timestamp};
@@ -377,42 +376,11 @@ impl Store {
     }
 }
 
-/// Whether the database says that the transaction was undone only because of another one.
-fn has_given_way(error: &sqlx::Error) -> bool {
-    /// PostgreSQL: serialization failure, deadlock detected. SQLite: `SQLITE_BUSY`, `SQLITE_BUSY_SNAPSHOT`.
-    const CODES: [&str; 4] = ["40001", "40P01", "5", "517"];
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| CODES.contains(&code.as_ref()))
-}
-
 async fn within_deadline<T>(work: impl Future<Output = sqlx::Result<T>>) -> Result<T, StoreError> {
     tokio::time::timeout(DEADLINE, work)
         .await
         .map_err(unavailable)?
         .map_err(unavailable)
-}
-
-/// The one error of what was done together.
-#[derive(Debug, thiserror::Error)]
-#[error("the transaction failed: {0}")]
-struct Failed(String);
-
-pub(super) fn failed(reason: &str) -> StoreError {
-    unavailable(Failed(reason.to_owned()))
-}
-
-/// One error for everybody.
-pub(super) fn copy(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable { source } => failed(&source.to_string()),
-        StoreError::Corrupt { column } => StoreError::Corrupt { column },
-    }
-}
-
-fn unavailable(error: impl Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Unavailable {
-        source: Box::new(error),
-    }
 }
 
 fn sqlite_rows(rows: Vec<sqlx::sqlite::SqliteRow>) -> Vec<Row> {
