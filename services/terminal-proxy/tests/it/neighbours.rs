@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use common::chassis::http_client::Trust;
+use common::chassis::server::{Tls, TlsFiles};
 use common::domain::{Actor, DeviceRegistry as _};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::support::{ORIGIN, Terminal, World, bearer};
+use crate::world::Connections;
 
 #[tokio::test]
 async fn a_person_who_comes_back_at_another_process_finds_their_shell() {
@@ -162,6 +166,64 @@ async fn a_shell_whose_process_cannot_be_reached_is_followed_by_a_new_one() {
     let (_terminal, greeting) = neighbour.opened_to_resume(&target, "operator").await;
 
     assert_eq!(greeting["resumed"], json!(false));
+}
+
+#[tokio::test]
+async fn people_are_handed_over_by_tls_and_only_to_a_process_that_shows_the_right_certificate() {
+    let (world, authority) = (World::new().await, Authority::new());
+    let tls = authority.server_tls().await;
+    let holder = world
+        .neighbour_with(
+            "holder",
+            Connections {
+                tls: Some(tls),
+                ..Connections::default()
+            },
+        )
+        .await;
+    let (mut terminal, greeting) = holder.opened_to_resume("/terminal/pump-1", "operator").await;
+    terminal.say("0before").await;
+    assert_eq!(terminal.output(8).await, "$ before");
+    drop(terminal);
+    let id = greeting["session_id"].as_str().unwrap();
+    let target = format!("/terminal/pump-1?resume={id}&offset=8");
+
+    for (name, believed, resumed) in [("stranger", &Authority::new(), false), ("friend", &authority, true)] {
+        let trust = Trust::SystemAnd(believed.0.pem().into_bytes());
+        let neighbour = world.neighbour_with(name, Connections { trust, tls: None }).await;
+
+        let (mut terminal, greeting) = neighbour.opened_to_resume(&target, "operator").await;
+
+        assert_eq!(greeting["resumed"], json!(resumed), "{name}");
+        if resumed {
+            terminal.say("0after").await;
+            assert_eq!(terminal.output(5).await, "after");
+        }
+    }
+}
+
+/// An authority of the operator's own, for the processes among themselves.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    async fn server_tls(&self) -> Tls {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("server.crt"), folder.path().join("server.key"));
+        let (params, pair) = (
+            CertificateParams::new(["127.0.0.1".to_owned()]),
+            KeyPair::generate().unwrap(),
+        );
+        let leaf = params.unwrap().signed_by(&pair, &self.0).unwrap();
+        std::fs::write(&certificate, leaf.pem()).unwrap();
+        std::fs::write(&key, pair.serialize_pem()).unwrap();
+        Tls::load(TlsFiles { certificate, key }, None).await.unwrap()
+    }
 }
 
 async fn two() -> (World, World) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::chassis::client_address::TrustedProxies;
-use common::chassis::http_client::{self, HttpClientOptions};
-use common::chassis::server;
+use common::chassis::http_client::{self, HttpClientOptions, Trust};
+use common::chassis::server::{self, Tls};
 use common::chassis::shutdown::Shutdown;
 use common::chassis::token::{EndpointLocation, JwksCache, JwksSettings, RoleNames, TokenVerifier, Userinfo};
 use common::domain::{DeviceRegistry as _, ManualClock, Timestamp};
@@ -48,7 +48,7 @@ impl World {
             shutdown: Shutdown::new(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
         };
-        world.start(settings, storage, recordings).await;
+        world.start(settings, storage, recordings, Connections::default()).await;
         world.enroll("pump-1").await;
         world.enroll("pump-2").await;
         world
@@ -56,6 +56,11 @@ impl World {
 
     /// Starts another process of the service beside this one, with the same database, people and devices.
     pub(crate) async fn neighbour(&self, name: &str) -> Self {
+        self.neighbour_with(name, Connections::default()).await
+    }
+
+    /// Starts another process that finds the others, and is found by them, in its own way.
+    pub(crate) async fn neighbour_with(&self, name: &str, connections: Connections) -> Self {
         let mut neighbour = Self {
             issuer: Arc::clone(&self.issuer),
             clock: self.clock.clone(),
@@ -67,12 +72,19 @@ impl World {
         let mut settings = settings(&self.issuer);
         settings.instance = name.to_owned();
         let storage = Storage::from(self.store.clone());
-        neighbour.start(settings, storage, None).await;
+        neighbour.start(settings, storage, None, connections).await;
         neighbour
     }
 
-    async fn start(&mut self, settings: Settings, storage: Storage, recordings: Option<Arc<dyn RecordingShelf>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    async fn start(
+        &mut self,
+        settings: Settings,
+        storage: Storage,
+        recordings: Option<Arc<dyn RecordingShelf>>,
+        connections: Connections,
+    ) {
+        let [listener, for_others] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
+        let (listener, for_others) = (listener.await.unwrap(), for_others.await.unwrap());
         self.address = listener.local_addr().unwrap();
         let proxy = TerminalProxy::new(Parts {
             storage,
@@ -80,13 +92,39 @@ impl World {
             people: Some(people(&self.issuer)),
             dialer: self.device.clone(),
             recordings,
-            peers: Some(peers(self.address)),
+            peers: Some(connections.peers(for_others.local_addr().unwrap())),
             clock: self.clock.clone(),
             shutdown: self.shutdown.clone(),
             settings,
         });
         proxy.start().await.unwrap();
         server::serve(listener, proxy.router(), proxy.server_options(), &self.shutdown);
+        let mut options = proxy.server_options();
+        options.tls = connections.tls;
+        server::serve(for_others, proxy.router(), options, &self.shutdown);
+    }
+}
+
+/// How a process is connected with the others.
+#[derive(Default)]
+pub(crate) struct Connections {
+    /// Whose certificates it believes.
+    pub(crate) trust: Trust,
+    /// What it shows the others; without it they speak HTTP.
+    pub(crate) tls: Option<Tls>,
+}
+
+impl Connections {
+    fn peers(&self, address: SocketAddr) -> Peers {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let options = HttpClientOptions {
+            trust: self.trust.clone(),
+            ..HttpClientOptions::default()
+        };
+        Peers {
+            url: Some(format!("{scheme}://{address}").parse().unwrap()),
+            http: http_client::build(&options).unwrap(),
+        }
     }
 }
 
@@ -110,13 +148,6 @@ fn settings(issuer: &FakeIssuer) -> Settings {
         recording: RecordingRules::default(),
         recording_retention: None,
         trusted_proxies: TrustedProxies::default(),
-    }
-}
-
-fn peers(address: SocketAddr) -> Peers {
-    Peers {
-        url: Some(format!("http://{address}").parse().unwrap()),
-        http: http_client::build(&HttpClientOptions::default()).unwrap(),
     }
 }
 
