@@ -112,8 +112,7 @@ impl Agents {
         let folder = StateDirectory::open(self.state.path().join(FOLDER))?;
         for (name, content) in files.all() {
             match content {
-                Some(content) if folder.read(name)?.as_ref() != Some(content) => folder.write(name, content)?,
-                Some(_) => {}
+                Some(content) => folder.write_if_other(name, content)?,
                 None => folder.remove(name)?,
             }
         }

@@ -104,6 +104,14 @@ impl StateDirectory {
             .map_err(|source| io_error(&path, source))
     }
 
+    /// Writes a file unless that is what stands in it.
+    pub fn write_if_other(&self, name: &str, content: &str) -> Result<(), StateError> {
+        if self.read(name)?.as_deref() == Some(content) {
+            return Ok(());
+        }
+        self.write(name, content)
+    }
+
     /// Removes a file for good, if there is one.
     pub fn remove(&self, name: &str) -> Result<(), StateError> {
         let path = self.path.join(name);

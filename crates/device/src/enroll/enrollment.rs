@@ -165,14 +165,14 @@ impl Enrollment {
             (WIREGUARD_FILE, wireguard.render()),
         ];
         for (name, content) in copies {
-            write_if_other(state, name, &content)?;
+            state.write_if_other(name, &content)?;
         }
         self.write_authorities(state)
     }
 
     /// Writes the file of those whom other programs may believe again where it differs. Blocks on the disk.
     pub(crate) fn write_authorities(&self, state: &StateDirectory) -> Result<(), StateError> {
-        write_if_other(state, CA_FILE, &roots::with_known(state, &self.answer.ca_chain)?)
+        state.write_if_other(CA_FILE, &roots::with_known(state, &self.answer.ca_chain)?)
     }
 
     /// Returns the device's address in the network.
@@ -225,13 +225,6 @@ impl Answer {
     fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("strings and numbers can be written as JSON")
     }
-}
-
-fn write_if_other(state: &StateDirectory, name: &str, content: &str) -> Result<(), StateError> {
-    if state.read(name)?.as_deref() == Some(content) {
-        return Ok(());
-    }
-    state.write(name, content)
 }
 
 pub(crate) fn copy_of(key: &WireguardPrivateKey) -> WireguardPrivateKey {

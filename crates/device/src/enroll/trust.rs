@@ -11,7 +11,7 @@ use reqwest::redirect::Policy;
 use secrecy::SecretString;
 use url::Url;
 
-use super::{EnrollError, MAX_BODY_BYTES};
+use super::{EnrollError, roots};
 use crate::x509;
 
 /// Enrollment may take as long as the certificate authority takes.
@@ -100,18 +100,7 @@ async fn fetch_root(url: &Url, fingerprint: &Digest) -> Result<String, EnrollErr
         .tls_danger_accept_invalid_certs(true)
         .build()
         .map_err(|_| EnrollError::InvalidRoots)?;
-    let response = client
-        .get(super::route(url, &["ca", "roots"])?)
-        .send()
-        .await
-        .map_err(EnrollError::unavailable)?;
-    let body = http_client::read_limited(response, MAX_BODY_BYTES)
-        .await
-        .map_err(EnrollError::unavailable)?;
-    let roots = str::from_utf8(&body)
-        .ok()
-        .and_then(x509::certificates)
-        .unwrap_or_default();
+    let roots = roots::fetch(url, &client).await?;
     let root = roots
         .iter()
         .find(|der| Digest::of(der) == *fingerprint)
