@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use common::domain::{Actor, Drift, DriftLedger, DriftReport, StoreError, System};
 use http::StatusCode;
 use iot_bridge_api::app::reconcile::Reconciler;
 use serde_json::json;
 
-use crate::support::{TestDevice, World};
+use crate::support::{Lease, TestDevice, World};
 
 /// Room for five devices.
 const SMALL: &str = "10.8.0.0/29";
@@ -200,7 +198,7 @@ async fn of_several_processes_one_corrects_the_hub_at_a_time() {
     world.hub.forgets(device.wireguard_key);
     let writes = world.hub.writes.load(Ordering::Relaxed);
     let (directory, network) = (Arc::new(world.store.clone()), Arc::clone(&world.services.network));
-    let other = Reconciler::new(directory, Arc::new(TakenByAnother), network);
+    let other = Reconciler::new(directory, Arc::new(Lease::taken_by_another()), network);
 
     let while_another_does = other.sweep().await;
 
@@ -210,32 +208,6 @@ async fn of_several_processes_one_corrects_the_hub_at_a_time() {
     world.services.reconciler.sweep().await.unwrap();
     assert!(world.hub.knows(device.wireguard_key));
     other.sweep().await.unwrap(); // nothing to correct, so nobody has to be asked
-}
-
-/// The right to correct the hub, while another process has it.
-struct TakenByAnother;
-
-#[async_trait]
-impl DriftLedger for TakenByAnother {
-    async fn record_drift(&self, _system: System, _drifts: &[Drift]) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn drift(&self) -> Result<DriftReport, StoreError> {
-        Ok(DriftReport::default())
-    }
-
-    async fn order_repairs(&self, _drifts: &[Drift], _by: &Actor) -> Result<usize, StoreError> {
-        Ok(0)
-    }
-
-    async fn take_lease(&self, _name: &'static str, _lease: Duration) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    async fn end_lease(&self, _name: &'static str) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 async fn fill(world: &World, devices: usize) {

@@ -3,6 +3,7 @@
 mod ca;
 mod device;
 mod hub;
+mod lease;
 pub(crate) mod neighbours;
 mod people;
 
@@ -30,6 +31,7 @@ use tower::ServiceExt as _;
 pub(crate) use ca::{Mood, TestCa};
 pub(crate) use device::{TestDevice, wireguard_key};
 pub(crate) use hub::TestHub;
+pub(crate) use lease::Lease;
 pub(crate) use people::People;
 
 pub(crate) const NOW: Timestamp = datetime!(2026-05-01 12:00 UTC);

@@ -1,8 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use common::domain::{Actor, AuditFilter, AuditTrail as _, Drift, DriftLedger, DriftReport, StoreError, System};
+use common::domain::{AuditFilter, AuditTrail as _};
 use fakes::thingsboard::Behaviour;
 use http::StatusCode;
 use iot_bridge_api::app::neighbours::Neighbours;
@@ -13,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::World;
 use crate::support::neighbours::{Neighbourhood, row};
+use crate::support::{Lease, World};
 
 #[tokio::test]
 async fn whatever_was_changed_by_hand_is_found_and_put_right() {
@@ -186,7 +185,7 @@ async fn a_process_that_stops_lets_another_one_compare() {
     let world = World::new().await;
     let (rights, mut is_held) = watch::channel(false);
     let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
-    let sweep = Arc::new(alone(&world, Arc::new(Rights(rights))));
+    let sweep = Arc::new(alone(&world, Arc::new(Lease::free(rights))));
     running.spawn(sweep.run(Duration::from_mins(15), stop.clone()));
     is_held.wait_for(|is_held| *is_held).await.unwrap();
 
@@ -197,7 +196,7 @@ async fn a_process_that_stops_lets_another_one_compare() {
 }
 
 /// Compares with nobody.
-fn alone(world: &World, ledger: Arc<Rights>) -> Sweep {
+fn alone(world: &World, ledger: Arc<Lease>) -> Sweep {
     let database = Arc::new(world.store.clone());
     let updates = Updates::new(None, database.clone(), Vec::new(), world.clock.clone());
     Sweep::new(SweepParts {
@@ -208,32 +207,4 @@ fn alone(world: &World, ledger: Arc<Rights>) -> Sweep {
         updates: Arc::new(updates),
         clock: world.clock.clone(),
     })
-}
-
-/// Whether this process has the right to compare.
-struct Rights(watch::Sender<bool>);
-
-#[async_trait]
-impl DriftLedger for Rights {
-    async fn record_drift(&self, _system: System, _drifts: &[Drift]) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn drift(&self) -> Result<DriftReport, StoreError> {
-        Ok(DriftReport::default())
-    }
-
-    async fn order_repairs(&self, _drifts: &[Drift], _by: &Actor) -> Result<usize, StoreError> {
-        Ok(0)
-    }
-
-    async fn take_lease(&self, _name: &'static str, _lease: Duration) -> Result<bool, StoreError> {
-        self.0.send_replace(true);
-        Ok(true)
-    }
-
-    async fn end_lease(&self, _name: &'static str) -> Result<(), StoreError> {
-        self.0.send_replace(false);
-        Ok(())
-    }
 }
