@@ -1,8 +1,8 @@
 //! Many changes, one commit: what arrives while a commit is on its way to the disk goes with the next one.
 //!
-//! Of all who wait, one commits for everybody who is there, and whoever comes meanwhile waits for the next turn. Changes of one kind that nothing stands in the way of are written together; the
-//! others follow one by one, and one that is refused is undone alone. Nobody hears that a change is done before the
-//! commit that it was part of is on the disk.
+//! Of all who wait, one commits for everybody who is there, and whoever comes meanwhile waits for the next turn. Changes
+//! of one kind that nothing stands in the way of are written together; the others follow one by one, and one that is
+//! refused is undone alone. Nobody hears that a change is done before the commit that it was part of is on the disk.
 
 use std::any::Any;
 use std::pin::Pin;
@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
 use super::Store;
-use super::device_looks::{DeviceLooks, Found};
+use super::device_looks::DeviceLooks;
 use super::failures::{copy, failed};
 use super::statement::sql;
 use super::transaction::{Batches, Transaction, in_transaction};
-use super::turns::in_turn;
-use crate::domain::{DeviceId, StoreError};
+use super::turns::{Answer, in_turn};
+use crate::domain::{Device, DeviceId, StoreError};
 
 /// The most of one kind that one commit takes on.
 const MAX_BATCH: usize = 128;
@@ -97,9 +97,9 @@ impl Store {
     }
 
     /// Finds a device in the turn of the next commit, for somebody who is about to commit something.
-    pub(super) async fn find_in_turn(&self, id: &DeviceId) -> Found {
+    pub(super) async fn find_in_turn(&self, id: &DeviceId) -> Answer<Device> {
         let queue = &self.shared.commits;
-        in_turn(&queue.turn, || queue.looks.join(id), || self.take_turn()).await
+        in_turn(&queue.turn, || queue.looks.ask(id.clone()), || self.take_turn()).await
     }
 
     /// Boxed: most who wait never have a turn.

@@ -80,7 +80,8 @@ async fn good_tokens(
         "SELECT given.place, enrollment_token.id, purpose, id_pattern, group_name, quota, used, refused, expires_at,
              revoked_at, created_by, created_at
          FROM given CROSS JOIN enrollment_token
-         WHERE enrollment_token.secret_hash = given.secret AND purpose = 'enroll' AND revoked_at IS NULL AND expires_at > given.now
+         WHERE enrollment_token.secret_hash = given.secret AND purpose = 'enroll' AND revoked_at IS NULL
+             AND expires_at > given.now
              AND NOT EXISTS (SELECT 1 FROM device WHERE device.id = given.device)
              AND NOT EXISTS (SELECT 1 FROM device_key WHERE device_key.key_digest = given.key_digest)
              AND NOT EXISTS (SELECT 1 FROM wireguard_key WHERE public_key = given.wireguard_key)

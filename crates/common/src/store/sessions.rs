@@ -178,8 +178,8 @@ async fn open(transaction: &mut Transaction, sessions: &[&NewSession]) -> Result
         "INSERT INTO session (id, device_id, device_epoch, subject, username, instance, client_address, opened_at,
              recorded)
          SELECT session, device.id, device.epoch, subject, username, instance, client_address, now, recorded
-         FROM given JOIN device ON device.id = given.device
-         WHERE device.epoch = given.device_epoch AND device.state = 'enrolled'
+         FROM given CROSS JOIN device
+         WHERE device.id = given.device AND device.epoch = given.device_epoch AND device.state = 'enrolled'
          ON CONFLICT (id) DO NOTHING"
     );
     transaction.execute(sql_about(texts, rows.collect())).await
@@ -211,26 +211,27 @@ async fn close(transaction: &mut Transaction, endings: &[(&NewSession, &SessionE
 }
 
 fn opened(session: &NewSession) -> AuditEvent {
-    AuditEvent {
-        actor: person(session),
-        action: "session.opened",
-        device_id: Some(session.device_id.clone()),
-        detail: serde_json::json!({
-            "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
-            "recorded": session.recorded,
-        }),
-    }
+    let detail = serde_json::json!({
+        "session": session.id, "epoch": session.device_epoch, "client_address": session.client_address,
+        "recorded": session.recorded,
+    });
+    of_person(session, "session.opened", detail)
 }
 
 fn closed(session: &NewSession, ending: &SessionEnding) -> AuditEvent {
+    let detail = serde_json::json!({
+        "session": session.id, "reason": ending.reason, "output_bytes": ending.output_bytes,
+        "input_bytes": ending.input_bytes, "recording": ending.recording.map(|hash| hash.to_string()),
+    });
+    of_person(session, "session.closed", detail)
+}
+
+fn of_person(session: &NewSession, action: &'static str, detail: serde_json::Value) -> AuditEvent {
     AuditEvent {
         actor: person(session),
-        action: "session.closed",
+        action,
         device_id: Some(session.device_id.clone()),
-        detail: serde_json::json!({
-            "session": session.id, "reason": ending.reason, "output_bytes": ending.output_bytes,
-            "input_bytes": ending.input_bytes, "recording": ending.recording.map(|hash| hash.to_string()),
-        }),
+        detail,
     }
 }
 

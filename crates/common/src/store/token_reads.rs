@@ -5,58 +5,45 @@
 //! so a token that is revoked is revoked for whoever comes next.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use tokio::sync::Mutex;
 
-use super::failures::copy;
 use super::given::sql_given;
 use super::statement::{row, sql_about};
-use super::turns::in_turn;
+use super::turns::{Answer, Questions, in_turn};
 use super::{Store, tokens};
 use crate::domain::{Digest, EnrollmentToken, StoreError};
-
-type Answer = Result<Option<EnrollmentToken>, StoreError>;
 
 /// Who waits for which token.
 #[derive(Default)]
 pub(super) struct TokenReads {
-    waiting: Mutex<Vec<Question>>,
-    turn: AsyncMutex<()>,
-}
-
-struct Question {
-    secret: Digest,
-    asker: oneshot::Sender<Answer>,
+    questions: Questions<Digest, EnrollmentToken>,
+    turn: Mutex<()>,
 }
 
 impl Store {
     /// Finds the token that a secret opens.
-    pub(super) async fn token(&self, secret: &Digest) -> Answer {
+    pub(super) async fn token(&self, secret: &Digest) -> Answer<EnrollmentToken> {
         let reads = &self.shared.token_reads;
         // On the heap: most of those who wait are answered by others.
-        in_turn(&reads.turn, || reads.ask(*secret), || Box::pin(self.answer_all())).await
+        in_turn(
+            &reads.turn,
+            || reads.questions.ask(*secret),
+            || Box::pin(self.answer_all()),
+        )
+        .await
     }
 
     async fn answer_all(&self) {
-        let questions = std::mem::take(&mut *self.shared.token_reads.waiting());
-        let secrets: HashSet<_> = questions.iter().map(|question| question.secret).collect();
-        if secrets.is_empty() {
-            return;
-        }
-        let known = self.tokens_of(secrets).await;
-        for Question { secret, asker } in questions {
-            let answer = match &known {
-                Ok(known) => Ok(known.get(&secret).cloned()),
-                Err(error) => Err(copy(error)),
-            };
-            // Nobody waits any more for an answer whose asker was dropped.
-            drop(asker.send(answer));
+        let asked = self.shared.token_reads.questions.take();
+        if !asked.is_empty() {
+            let known = self.tokens_of(&asked.keys()).await;
+            asked.answer(&known);
         }
     }
 
-    async fn tokens_of(&self, secrets: HashSet<Digest>) -> Result<HashMap<Digest, EnrollmentToken>, StoreError> {
-        let rows = secrets.iter().map(|secret| row().bind(secret)).collect();
+    async fn tokens_of(&self, secrets: &HashSet<&Digest>) -> Result<HashMap<Digest, EnrollmentToken>, StoreError> {
+        let rows = secrets.iter().map(|secret| row().bind::<Digest>(secret)).collect();
         let texts = sql_given!(
             (secret: bytes)
             "SELECT secret_hash, id, purpose, id_pattern, group_name, quota, used, refused, expires_at, revoked_at,
@@ -68,17 +55,5 @@ impl Store {
         rows.iter()
             .map(|row| Ok((row.get("secret_hash")?, tokens::enrollment_token(row)?)))
             .collect()
-    }
-}
-
-impl TokenReads {
-    fn ask(&self, secret: Digest) -> oneshot::Receiver<Answer> {
-        let (asker, answer) = oneshot::channel();
-        self.waiting().push(Question { secret, asker });
-        answer
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Vec<Question>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
