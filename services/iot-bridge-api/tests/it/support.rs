@@ -289,3 +289,12 @@ impl Answer {
 pub(crate) fn post(path: &str) -> http::request::Builder {
     Request::post(path).header("content-type", "application/json")
 }
+
+/// The program of this build, unless another one is to be tried.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is told by the gate which program it is about"
+)]
+pub(crate) fn program() -> String {
+    std::env::var("IOT_BRIDGE_API_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_iot-bridge-api").to_owned())
+}

@@ -11,6 +11,7 @@ use reqwest::Client;
 use serde_json::{Map, Value, json};
 
 use crate::support::neighbours::{Neighbourhood, SECRET};
+use crate::support::program;
 
 const ROWS: &str = include_str!("../../../../tests/bad-inputs/webhooks.json");
 const PATH: &str = "/webhooks/thingsboard";
@@ -118,7 +119,7 @@ impl Program {
                 .port()
         };
         let (port, path) = (port(), |name: &str| folder.path().join(name).display().to_string());
-        let child = Command::new(env!("CARGO_BIN_EXE_iot-bridge-api"))
+        let child = Command::new(program())
             .env_clear()
             .env("DATABASE_URL", format!("sqlite://{}", path("bridge.db")))
             .env("BIND", format!("127.0.0.1:{port}"))

@@ -35,7 +35,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::step_ca;
-use crate::support::{People, TestCa, TestDevice, TestHub};
+use crate::support::{People, TestCa, TestDevice, TestHub, program};
 
 /// Longer than a certificate of the authority lives.
 const LONG_AGO: Duration = Duration::from_hours(24 * 60);
@@ -293,15 +293,6 @@ impl Past<'_> {
             },
         })
     }
-}
-
-/// The program of this build, unless another one is to be tried.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test is told by the gate which program it is about"
-)]
-fn program() -> String {
-    std::env::var("IOT_BRIDGE_API_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_iot-bridge-api").to_owned())
 }
 
 async fn listener() -> TcpListener {

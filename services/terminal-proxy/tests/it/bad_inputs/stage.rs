@@ -179,7 +179,7 @@ async fn serve(settings: &[String], store: Store, device: &Arc<TestDevice>, list
 
 async fn start(settings: &[String], folder: &Path, address: SocketAddr) -> Running {
     let log = File::create(folder.join("log")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_terminal-proxy"));
+    let mut command = Command::new(program());
     command.env_clear().args(settings).stdin(Stdio::null());
     let running = Running(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     let mut looks = tokio::time::interval(Duration::from_millis(20));
@@ -191,4 +191,13 @@ async fn start(settings: &[String], folder: &Path, address: SocketAddr) -> Runni
     let up = tokio::time::timeout(Duration::from_secs(30), up).await;
     assert!(up.is_ok(), "{}", fs::read_to_string(folder.join("log")).unwrap());
     running
+}
+
+/// The program of this build, unless another one is to be tried.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is told by the gate which program it is about"
+)]
+fn program() -> String {
+    std::env::var("TERMINAL_PROXY_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_terminal-proxy").to_owned())
 }
