@@ -15,6 +15,7 @@ mod discovery;
 mod header;
 mod jwks_cache;
 mod keys;
+mod memory;
 mod userinfo;
 
 #[cfg(test)]
@@ -33,8 +34,9 @@ pub use self::discovery::EndpointLocation;
 use self::header::Header;
 pub use self::jwks_cache::{JwksCache, JwksSettings};
 pub use self::keys::{Algorithm, FixedKeys, InvalidKeySet, KeySet, KeySource, KeysUnavailable, VerificationKey};
+use self::memory::{KnownToken, TokenMemory};
 pub use self::userinfo::{PersonNow, Userinfo, UserinfoError};
-use crate::domain::{Clock, Operator};
+use crate::domain::{Clock, Digest, Operator};
 
 /// What a token has to say to be believed.
 #[derive(Debug, Clone)]
@@ -120,6 +122,7 @@ pub struct TokenVerifier {
     rules: TokenRules,
     keys: Arc<dyn KeySource>,
     clock: Arc<dyn Clock>,
+    memory: TokenMemory,
 }
 
 impl TokenVerifier {
@@ -129,7 +132,13 @@ impl TokenVerifier {
     /// Builds a verifier, unless the rules are unsafe.
     pub fn new(rules: TokenRules, keys: Arc<dyn KeySource>, clock: Arc<dyn Clock>) -> Result<Self, UnsafeTokenRules> {
         rules.check()?;
-        Ok(Self { rules, keys, clock })
+        let memory = TokenMemory::default();
+        Ok(Self {
+            rules,
+            keys,
+            clock,
+            memory,
+        })
     }
 
     /// Believes a token, or says why not.
@@ -145,11 +154,30 @@ impl TokenVerifier {
     }
 
     async fn check(&self, token: &str) -> Result<Operator, TokenError> {
+        let known = self.read(token).await?;
+        known.claims.operator(&self.rules, self.clock.now())
+    }
+
+    /// Reads a token that one of the issuer's keys of this moment has signed.
+    async fn read(&self, token: &str) -> Result<Arc<KnownToken>, TokenError> {
+        if token.len() > Self::MAX_TOKEN_LENGTH {
+            return Err(TokenError::Invalid("too long"));
+        }
+        let digest = Digest::of(token.as_bytes());
+        if let Some(known) = self.memory.find(&digest) {
+            let key = self.key(&known.header).await?;
+            if Arc::ptr_eq(&key, &known.key) {
+                return Ok(known);
+            }
+        }
         let parts = Parts::split(token)?;
         let header = Header::parse(&parts.header)?;
         let key = self.key(&header).await?;
         key.verify(parts.signed.as_bytes(), parts.signature)?;
-        Claims::parse(&parts.claims)?.into_operator(&self.rules, self.clock.now())
+        let claims = Claims::parse(&parts.claims)?;
+        let known = Arc::new(KnownToken { header, key, claims });
+        self.memory.remember(digest, Arc::clone(&known));
+        Ok(known)
     }
 
     async fn key(&self, header: &Header) -> Result<Arc<VerificationKey>, TokenError> {
@@ -211,9 +239,6 @@ struct Parts<'token> {
 
 impl<'token> Parts<'token> {
     fn split(token: &'token str) -> Result<Self, TokenError> {
-        if token.len() > TokenVerifier::MAX_TOKEN_LENGTH {
-            return Err(TokenError::Invalid("too long"));
-        }
         let (signed, signature) = token.rsplit_once('.').ok_or(NOT_THREE_PARTS)?;
         let (header, claims) = signed.split_once('.').ok_or(NOT_THREE_PARTS)?;
         Ok(Self {

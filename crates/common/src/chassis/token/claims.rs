@@ -55,15 +55,15 @@ impl Claims {
     }
 
     /// Checks every claim and names the person.
-    pub(super) fn into_operator(self, rules: &TokenRules, now: Timestamp) -> Result<Operator, TokenError> {
+    pub(super) fn operator(&self, rules: &TokenRules, now: Timestamp) -> Result<Operator, TokenError> {
         self.check_parties(rules)?;
         let expires_at = self.check_times(rules, now)?;
         self.check_person()?;
         let role = strongest_role(&self.realm_access.roles, &rules.roles).ok_or(TokenError::NoRole)?;
         Ok(Operator {
             groups: fleets(&self.groups),
-            subject: self.sub,
-            username: self.preferred_username,
+            subject: self.sub.clone(),
+            username: self.preferred_username.clone(),
             role,
             expires_at,
         })

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_lc_rs::signature::{
@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 
 use super::TokenError;
 use crate::chassis::json;
-use crate::domain::Digest;
 
 /// The signature algorithms that are believed (RFC 7518 §3.1); symmetric ones never are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,19 +58,9 @@ pub struct KeysUnavailable;
 pub struct VerificationKey {
     algorithm: Algorithm,
     key: DecodingKey,
-    verified: Verified,
 }
 
 impl VerificationKey {
-    fn new(algorithm: Algorithm, key: DecodingKey) -> Self {
-        let verified = Verified::default();
-        Self {
-            algorithm,
-            key,
-            verified,
-        }
-    }
-
     /// Returns the algorithm that the key is for.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -79,46 +68,12 @@ impl VerificationKey {
 
     /// Checks that a signature, in base64url, over the message was made with this key's private half.
     pub(super) fn verify(&self, message: &[u8], signature: &str) -> Result<(), TokenError> {
-        let token = Digest::of(&[message, b".", signature.as_bytes()].concat());
-        if self.verified.knows(&token) {
-            return Ok(());
-        }
         match crypto::verify(signature, message, &self.key, self.algorithm.jose()) {
-            Ok(true) => {
-                self.verified.remember(token);
-                Ok(())
-            }
+            Ok(true) => Ok(()),
             Ok(false) => Err(TokenError::Invalid("the signature does not match")),
             // The key is of the algorithm's family, so that this is about the signature's text.
             Err(_) => Err(TokenError::Invalid("not base64url")),
         }
-    }
-}
-
-/// Most signatures that a key remembers; then it begins anew.
-const MAX_VERIFIED: usize = 1024;
-
-/// The signatures that a key was found to have made: one person opens many terminals with one token, and the arithmetic
-/// of RSA would be most of what a token costs. Only that is remembered. What a token says is judged every time, and a
-/// key that is fetched again, or taken away, remembers nothing.
-#[derive(Default)]
-struct Verified(Mutex<HashSet<Digest>>);
-
-impl Verified {
-    fn knows(&self, token: &Digest) -> bool {
-        self.tokens().contains(token)
-    }
-
-    fn remember(&self, token: Digest) {
-        let mut tokens = self.tokens();
-        if tokens.len() >= MAX_VERIFIED {
-            tokens.clear();
-        }
-        tokens.insert(token);
-    }
-
-    fn tokens(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -224,7 +179,7 @@ fn usable_key(jwk: &Value) -> Option<(String, VerificationKey)> {
         .is_none_or(|usage| usage == PublicKeyUse::Signature);
     let named = KeyAlgorithm::from(algorithm.jose());
     let for_algorithm = jwk.common.key_algorithm.is_none_or(|name| name == named);
-    (for_signatures && for_algorithm).then_some((id, VerificationKey::new(algorithm, key)))
+    (for_signatures && for_algorithm).then_some((id, VerificationKey { algorithm, key }))
 }
 
 /// Which of our algorithms a key of this kind is for.
