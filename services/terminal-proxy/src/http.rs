@@ -27,7 +27,6 @@ pub(crate) use self::ui::Page;
 pub(crate) fn router(state: AppState) -> Router {
     let about_sessions = about_one_session().route_layer(from_fn_with_state(state.clone(), forwarding::forward));
     Router::new()
-        .merge(about_sessions)
         // Operators: a ticket for a shell on a device.
         .route("/terminal/tickets", post(tickets::issue))
         // Everyone their own sessions, admins all.
@@ -42,6 +41,8 @@ pub(crate) fn router(state: AppState) -> Router {
         .route("/ui/config.json", get(ui::config))
         .route("/ui/assets/{*path}", get(ui::asset))
         .layer(from_fn_with_state(state.clone(), doors::check_host))
+        // Asks the same, in the one layer that it has.
+        .merge(about_sessions)
         .with_state(state)
 }
 

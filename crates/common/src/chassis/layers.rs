@@ -1,7 +1,7 @@
 //! What happens around every request of every service, in one place.
 
-use std::any::Any;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,12 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-
 use http_body_util::Limited;
-use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -74,13 +73,11 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Puts the layers around a complete router: request id, log line, metrics, security headers, panics and
-/// bare errors as problem documents, limits, the client's address.
+/// Does around a complete router what every service does: request id, log line, metrics, security headers, panics and
+/// bare errors as problem documents, limits, the client's address. It is one layer: each costs every request a copy of
+/// all that is within.
 pub fn standard(router: Router, layers: Layers) -> Router {
-    router
-        .layer(from_fn_with_state(layers.limits, enforce_limits))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn_with_state(Arc::new(layers), observe))
+    router.layer(from_fn_with_state(Arc::new(layers), observe))
 }
 
 async fn observe(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
@@ -96,7 +93,13 @@ async fn observe(State(layers): State<Arc<Layers>>, mut request: Request, next: 
     request.extensions_mut().insert(client);
     let span = tracing::info_span!("request", request.id = %id);
 
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let answer = AssertUnwindSafe(answer(layers.limits, request, next)).catch_unwind();
+    // The panic hook has logged where it happened.
+    let answer = answer
+        .instrument(span.clone())
+        .await
+        .unwrap_or_else(|_payload| Err(Problem::internal_logged()));
+    let mut response = answer.into_response();
 
     let problem = finish_problem(&mut response, id);
     set_headers(response.headers_mut(), id);
@@ -179,12 +182,8 @@ fn set_headers(headers: &mut HeaderMap, id: RequestId) {
         .or_insert(HeaderValue::from_static("no-referrer"));
 }
 
-/// The panic hook has logged where it happened.
-fn answer_panic(_payload: Box<dyn Any + Send>) -> Response {
-    Problem::internal_logged().into_response()
-}
-
-async fn enforce_limits(State(limits): State<Limits>, request: Request, next: Next) -> Result<Response, Problem> {
+/// Answers within the limits.
+async fn answer(limits: Limits, request: Request, next: Next) -> Result<Response, Problem> {
     if request
         .uri()
         .path_and_query()

@@ -43,27 +43,29 @@ impl Doors {
         }
     }
 
-    fn knows_host(&self, headers: &HeaderMap) -> bool {
+    /// A page elsewhere can point a name of its own at our address (DNS rebinding); then `Host` is that name.
+    pub(super) fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(hosts) = &self.hosts else {
-            return true;
+            return Ok(());
         };
         let host = headers
             .get(HOST)
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default();
-        hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+        if hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
+            Ok(())
+        } else {
+            Err(problem::misdirected_request())
+        }
     }
 }
 
-/// A page elsewhere can point a name of its own at our address (DNS rebinding); then `Host` is that name.
+/// Lets requests in that are for a name of ours.
 pub(super) async fn check_host(
     State(doors): State<Arc<Doors>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if doors.knows_host(request.headers()) {
-        Ok(next.run(request).await)
-    } else {
-        Err(problem::misdirected_request())
-    }
+    doors.check_host(request.headers())?;
+    Ok(next.run(request).await)
 }

@@ -66,12 +66,14 @@ const LONGEST_ANSWER: Duration = Duration::from_hours(1);
 /// Longest body that is handed over.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Takes a request that another process hands over, or hands one over when another process serves its session.
+/// Takes a request that another process hands over, or hands one over when another process serves its session; each has
+/// to be for a name of ours.
 pub(super) async fn forward(
     State(state): State<AppState>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    state.doors.check_host(request.headers())?;
     if let Some(pass) = request.headers_mut().remove(FORWARD_PASS) {
         let client = welcome(&state, pass.to_str().unwrap_or_default()).await?;
         request.extensions_mut().insert(client);
