@@ -43,11 +43,8 @@ use super::shutdown::Shutdown;
 /// Most sockets at once, unless a service wants another number.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// Longest request head, in bytes; more is 431.
+/// Longest request head, in bytes; more is 431. So are more header lines than hyper's 100.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-
-/// Most header lines of a request; more is 431.
-const MAX_HEADERS: usize = 100;
 
 /// What a client gets for the TLS handshake.
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -162,20 +159,28 @@ impl Server {
         }
     }
 
-    async fn run_connection(&self, stream: TcpStream, peer: SocketAddr, place: Place) -> Result<(), ConnectionError> {
+    async fn run_connection(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: Place,
+    ) -> Result<(), ConnectionError> {
         stream.set_nodelay(true).map_err(ConnectionError::Socket)?;
-        let Some(tls) = &self.options.tls else {
-            return self
-                .run_http(
-                    stream,
-                    place,
-                    Peer {
-                        address: peer,
-                        certificate: None,
-                    },
-                )
-                .await;
-        };
+        if let Some(tls) = &self.options.tls {
+            // Boxed: it is larger than all else together.
+            return Box::pin(self.run_tls(tls, stream, address, place)).await;
+        }
+        let certificate = None;
+        self.run_http(stream, place, Peer { address, certificate }).await
+    }
+
+    async fn run_tls(
+        &self,
+        tls: &Tls,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: Place,
+    ) -> Result<(), ConnectionError> {
         let handshake = TlsAcceptor::from(tls.config()).accept(stream);
         let stream = tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, handshake)
             .await
@@ -183,15 +188,7 @@ impl Server {
             .map_err(ConnectionError::Handshake)?;
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = leaf.map(|leaf| PeerCertificate(leaf.clone().into_owned()));
-        self.run_http(
-            stream,
-            place,
-            Peer {
-                address: peer,
-                certificate,
-            },
-        )
-        .await
+        self.run_http(stream, place, Peer { address, certificate }).await
     }
 
     async fn run_http<Io>(&self, io: Io, place: Place, peer: Peer) -> Result<(), ConnectionError>
@@ -205,7 +202,6 @@ impl Server {
             .header_read_timeout(self.options.idle_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_header_size(MAX_HEAD_BYTES)
-            .max_headers(MAX_HEADERS)
             .serve_connection(io, service)
             .with_upgrades();
         let mut http = pin!(http);

@@ -39,13 +39,14 @@ impl Shutdown {
         }
     }
 
-    /// Starts a task that [`Shutdown::finish`] waits for.
+    /// Starts a task that [`Shutdown::finish`] waits for. It is boxed, because the runtime copies a task from place to place
+    /// several times in its life.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.tasks.spawn(task)
+        self.tasks.spawn(Box::pin(task))
     }
 
     /// Returns the token that is cancelled when the drain begins.

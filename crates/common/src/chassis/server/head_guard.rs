@@ -68,6 +68,11 @@ impl HeadGuard {
                 next += self.skip_body(left, bytes.len() - next);
                 continue;
             }
+            let plain = self.take_plain(&bytes[next..]);
+            if plain > 0 {
+                next += plain;
+                continue;
+            }
             if self.step(bytes[next]).is_err() {
                 self.state = State::Refused;
                 bytes[next..].fill(0);
@@ -80,6 +85,19 @@ impl HeadGuard {
     /// Whether a head has begun and not ended.
     pub(super) fn is_within_head(&self) -> bool {
         matches!(self.state, State::Head) && (self.line_bytes > 0 || self.framing.request_line)
+    }
+
+    /// Takes the bytes of a head line up to one that may end it or make it ambiguous; returns how many.
+    fn take_plain(&mut self, bytes: &[u8]) -> usize {
+        if !matches!(self.state, State::Head) || self.after_cr {
+            return 0;
+        }
+        let special = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0));
+        let plain = &bytes[..special.unwrap_or(bytes.len())];
+        self.line_bytes += plain.len() as u64;
+        let room = MAX_LINE - self.line.len();
+        self.line.extend_from_slice(&plain[..plain.len().min(room)]);
+        plain.len()
     }
 
     fn skip_body(&mut self, left: u64, available: usize) -> usize {
