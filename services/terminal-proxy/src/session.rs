@@ -10,10 +10,11 @@ mod people;
 mod renewal;
 mod resuming;
 mod running;
+mod seats;
 mod standing;
 mod stops;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -23,7 +24,6 @@ use common::domain::{
     SessionRecord, StoreError,
 };
 use prometheus_client::registry::Registry;
-use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,7 @@ pub(crate) use self::people::{Badge, Spectator};
 pub(crate) use self::renewal::RenewError;
 pub(crate) use self::resuming::{Comeback, Resume};
 pub(crate) use self::running::Session;
+use self::seats::Seats;
 use crate::access::Grant;
 use crate::config::Limits;
 use crate::ports::RecordingShelf;
@@ -81,7 +82,7 @@ pub(crate) struct Sessions {
     ports: SessionPorts,
     rules: SessionRules,
     metrics: SessionMetrics,
-    live: Mutex<HashMap<SessionId, Box<Live>>>,
+    live: Mutex<Seats>,
     spectators: Mutex<Vec<Weak<Spectator>>>,
     /// When the database last answered.
     directory_seen: Mutex<Instant>,
@@ -114,7 +115,7 @@ impl Sessions {
             recorded: policy != RecordingPolicy::Off,
         };
         self.ports.ledger.open_session(&record).await?;
-        if let Some(live) = self.live().get_mut(&seat.id) {
+        if let Some(live) = self.live().get_mut(seat.id) {
             live.is_on_record = true;
         }
         let session = Session::new(seat, record);
@@ -133,28 +134,19 @@ impl Sessions {
             return Err(NoSeat::DirectoryLost);
         }
         let mut live = self.live();
-        let (mut of_person, mut of_device, mut badge) = (0, 0, &grant.badge);
-        for other in live.values() {
-            of_device += usize::from(other.device_id == grant.device.id);
-            if other.operator.subject == grant.operator.subject {
-                of_person += 1;
-                // Sessions that were opened with one token keep it once.
-                if other.badge.expose_secret() == badge.expose_secret() {
-                    badge = &other.badge;
-                }
-            }
-        }
-        if of_person >= self.rules.limits.max_sessions_per_user {
+        let subject = &grant.operator.subject;
+        if live.count_of_person(subject) >= self.rules.limits.max_sessions_per_user {
             return Err(NoSeat::TooManySessions);
         }
-        if of_device >= self.rules.limits.max_sessions_per_device {
+        if live.count_of_device(&grant.device.id) >= self.rules.limits.max_sessions_per_device {
             return Err(NoSeat::DeviceBusy);
         }
-        if live.len() >= self.rules.limits.max_sessions {
+        if live.count() >= self.rules.limits.max_sessions {
             return Err(NoSeat::AtCapacity);
         }
-        let (session, seat) = Live::new(grant, Arc::clone(badge), self);
-        live.insert(grant.session_id, Box::new(session));
+        let badge = live.keep_once(subject, &grant.badge);
+        let (session, seat) = Live::new(grant, badge, self);
+        live.take(grant.session_id, session);
         drop(live);
         self.metrics.live.inc();
         Ok(seat)
@@ -173,7 +165,7 @@ impl Sessions {
     }
 
     fn seen(&self, record: SessionRecord) -> SessionSeen {
-        let presence = self.live().get(&record.session.id).map(|live| live.seen_now());
+        let presence = self.live().get(record.session.id).map(Live::seen_now);
         SessionSeen { record, presence }
     }
 
@@ -196,11 +188,11 @@ impl Sessions {
 
     /// Whether this process serves a session.
     pub(crate) fn serves(&self, id: SessionId) -> bool {
-        self.live().contains_key(&id)
+        self.live().get(id).is_some()
     }
 
     fn stop(&self, id: SessionId, ending: Ending) {
-        if let Some(live) = self.live().get(&id) {
+        if let Some(live) = self.live().get(id) {
             live.line.stop(ending);
         }
     }
@@ -209,7 +201,7 @@ impl Sessions {
         self.live()
             .iter()
             .filter(|(_, live)| live.is_on_record)
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect()
     }
 
@@ -217,7 +209,7 @@ impl Sessions {
         self.ports.ledger.close_session(session, ending).await
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Box<Live>>> {
+    fn live(&self) -> MutexGuard<'_, Seats> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -30,7 +30,7 @@ impl Sessions {
     /// Finds a session of this process.
     pub(crate) fn watched(self: &Arc<Self>, id: SessionId) -> Option<Watched> {
         let live = self.live();
-        let session = live.get(&id)?;
+        let session = live.get(id)?;
         Some(Watched {
             id,
             device_id: session.device_id.clone(),
@@ -50,7 +50,7 @@ impl Sessions {
     pub(crate) async fn share(&self, person: &Operator, id: SessionId, is_shared: bool) -> Result<(), RegistryError> {
         let device_id = {
             let live = self.live();
-            let own = live.get(&id).filter(|live| live.operator.subject == person.subject);
+            let own = live.get(id).filter(|live| live.operator.subject == person.subject);
             own.map(|live| live.device_id.clone()).ok_or(RegistryError::Unknown)?
         };
         let event = AuditEvent {
@@ -65,7 +65,7 @@ impl Sessions {
         };
         self.ports.audit.record(&event).await?;
         let mut live = self.live();
-        live.get_mut(&id).ok_or(RegistryError::Unknown)?.presence.is_shared = is_shared;
+        live.get_mut(id).ok_or(RegistryError::Unknown)?.presence.is_shared = is_shared;
         Ok(())
     }
 }
@@ -73,7 +73,7 @@ impl Sessions {
 impl Watched {
     pub(crate) fn is_shared(&self) -> bool {
         let live = self.sessions.live();
-        live.get(&self.id).is_some_and(|live| live.presence.is_shared)
+        live.get(self.id).is_some_and(|live| live.presence.is_shared)
     }
 
     /// Takes a place, if there is one.
@@ -99,7 +99,7 @@ impl Place {
     pub(crate) async fn pass_keys(&self, message: &[u8]) {
         let may_type = {
             let live = self.watched.sessions.live();
-            live.get(&self.watched.id)
+            live.get(self.watched.id)
                 .is_some_and(|live| live.presence.is_shared && live.presence.is_attached)
         };
         if may_type {

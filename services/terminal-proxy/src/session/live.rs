@@ -114,7 +114,7 @@ impl Live {
 impl Seat {
     /// Changes what others see of the session.
     pub(super) fn change(&self, change: impl FnOnce(&mut Live)) {
-        if let Some(live) = self.sessions.live().get_mut(&self.id) {
+        if let Some(live) = self.sessions.live().get_mut(self.id) {
             change(live);
         }
     }
@@ -125,7 +125,7 @@ impl Drop for Seat {
         self.log.close();
         // Guests who wait for room wait no longer.
         drop(self.line.guests.close());
-        self.sessions.live().remove(&self.id);
+        self.sessions.live().give_back(self.id);
         self.sessions.metrics.live.dec();
     }
 }

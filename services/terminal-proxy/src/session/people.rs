@@ -84,7 +84,7 @@ impl Sessions {
         for (id, live) in self.live().iter().filter(|(_, live)| live.operator.expires_at > soon) {
             let entry = all.entry(Arc::as_ptr(&live.badge));
             let (_, holders) = entry.or_insert_with(|| (Arc::clone(&live.badge), Holders::of(&live.operator)));
-            holders.sessions.push(*id);
+            holders.sessions.push(id);
         }
         for spectator in self.spectators() {
             let operator = spectator.operator().clone();
@@ -116,7 +116,7 @@ impl Sessions {
     /// token meanwhile is judged by that one.
     fn judge_person(&self, id: SessionId, badge: &Badge, person: Option<&PersonNow>) {
         let mut sessions = self.live();
-        let Some(live) = sessions.get_mut(&id).filter(|live| Arc::ptr_eq(&live.badge, badge)) else {
+        let Some(live) = sessions.get_mut(id).filter(|live| Arc::ptr_eq(&live.badge, badge)) else {
             return;
         };
         match person.and_then(|person| Some((person, person.role?))) {

@@ -27,7 +27,7 @@ impl Sessions {
     pub(crate) async fn device_of(&self, person: &Operator, id: SessionId) -> Result<DeviceId, RenewError> {
         let device_id = {
             let live = self.live();
-            let own = live.get(&id).filter(|live| live.operator.subject == person.subject);
+            let own = live.get(id).filter(|live| live.operator.subject == person.subject);
             own.map(|live| live.device_id.clone())
         };
         if let Some(device_id) = device_id {
@@ -46,7 +46,7 @@ impl Sessions {
     pub(crate) fn extend(&self, grant: Grant) -> Result<(), RenewError> {
         let ends = self.token_end(&grant.operator);
         let mut sessions = self.live();
-        let live = sessions.get_mut(&grant.session_id).ok_or(RenewError::Unknown)?;
+        let live = sessions.get_mut(grant.session_id).ok_or(RenewError::Unknown)?;
         if live.device_epoch != grant.device.epoch {
             drop(sessions);
             self.end_access(grant.session_id);

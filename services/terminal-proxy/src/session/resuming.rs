@@ -37,7 +37,7 @@ impl Sessions {
         let id = resume.session_id;
         let line = {
             let live = self.live();
-            let own = live.get(&id).filter(|live| {
+            let own = live.get(id).filter(|live| {
                 live.presence.is_resumable
                     && live.operator.subject == grant.operator.subject
                     && live.device_id == grant.device.id
@@ -56,7 +56,7 @@ impl Sessions {
         };
         self.ports.audit.record(&event).await?;
         let ends = self.token_end(&grant.operator);
-        if let Some(live) = self.live().get_mut(&id) {
+        if let Some(live) = self.live().get_mut(id) {
             live.operator = grant.operator.clone();
             live.badge = Arc::clone(&grant.badge);
             live.line.extend(ends);
@@ -66,7 +66,7 @@ impl Sessions {
 
     /// Nobody comes back to this session any more.
     pub(super) fn end_returns(&self, id: SessionId) {
-        if let Some(live) = self.live().get_mut(&id) {
+        if let Some(live) = self.live().get_mut(id) {
             live.presence.is_resumable = false;
         }
     }

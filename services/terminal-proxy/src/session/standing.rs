@@ -59,14 +59,14 @@ impl Sessions {
         {
             let live = self.live();
             for id in expected {
-                if let Some(session) = live.get(id)
+                if let Some(session) = live.get(*id)
                     && let Some(ending) = verdict(session, standings.get(id))
                 {
                     verdicts.push((*id, ending));
                 }
             }
             // What ended meanwhile was recorded before it gave its seat back; closing again changes nothing.
-            abandoned.extend(standings.keys().filter(|id| !live.contains_key(id)));
+            abandoned.extend(standings.keys().filter(|id| live.get(**id).is_none()));
         }
         for (id, ending) in verdicts {
             self.stop(id, ending);
