@@ -68,6 +68,8 @@ async fn connect_file(path: &str, options: &StoreOptions) -> Result<(Backend, Op
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full) // or an acknowledged commit can vanish with the power
         .foreign_keys(true)
+        // What a statement about many rows may have to undo would go through a temporary file.
+        .pragma("temp_store", "MEMORY")
         .busy_timeout(BUSY_TIMEOUT);
     let writer = sqlite_pool(1)
         .connect_with(file.clone())
