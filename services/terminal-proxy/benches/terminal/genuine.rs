@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::client::Terminal;
 use crate::measure::Bulk;
 use crate::peers::{Peer, Stage, free_port};
-use crate::process::Process;
+use crate::process::{BothProcessors, Process};
 
 /// What a device shows in one round, before the terminal turns its line ends into two bytes.
 const SHOWN_BYTES: usize = 1 << 27;
@@ -34,7 +34,7 @@ exec chroot "$0" ttyd -i lo -p "$1" -W sh -c "$2"
 
 /// A ttyd that shows so much to whoever presses Enter, and ends.
 pub(crate) struct Genuine {
-    _process: Process,
+    process: Process,
     pub(crate) port: u16,
     shown: PathBuf,
 }
@@ -57,12 +57,7 @@ impl Genuine {
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             sleep(Duration::from_millis(20));
         }
-        process.widen();
-        Some(Self {
-            _process: process,
-            port,
-            shown,
-        })
+        Some(Self { process, port, shown })
     }
 }
 
@@ -74,9 +69,9 @@ impl Drop for Genuine {
 
 /// Everything that ttyd shows, on both processors.
 pub(crate) fn shown(stage: &Stage, ttyd: &Genuine, peer: Peer) -> Bulk {
+    let _both = BothProcessors::with(&ttyd.process);
     let running = stage.start_before(peer, ttyd.port);
     let proxy = running.process.as_ref().expect("a proxy is a process");
-    proxy.widen();
     let mut terminal = Terminal::open(&running.door);
     let (began, cpu) = (Instant::now(), proxy.cpu());
     terminal.say(b"0\n");

@@ -2,7 +2,8 @@
 //!
 //! One device, one client, and between them nothing, nginx as plain WebSocket proxy, or this library in a process
 //! of its own (file database, login check, audit). All of them share the first processor, because times across two
-//! jump by a factor of ten; only new sessions are opened on both. Each figure is the median of interleaved rounds.
+//! jump by a factor of ten; only recordings are made and new sessions are opened on both, and there nginx has as many
+//! workers as the library has. Each figure is the median of interleaved rounds.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

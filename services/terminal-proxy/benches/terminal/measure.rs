@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::client::Terminal;
 use crate::device::{drain, flood_bytes};
 use crate::peers::{Peer, Running, Stage};
-use crate::process::Process;
+use crate::process::{BothProcessors, Process};
 
 /// Output of one bulk round.
 const BULK_BYTES: u32 = 1 << 30;
@@ -63,11 +63,8 @@ const RECORDED_BYTES: u32 = 1 << 28;
 /// A bulk round of ttyd's usual messages on both processors, as recordings are written beside the session.
 pub(crate) fn recorded_bulk(stage: &Stage, peer: Peer) -> Bulk {
     const SIZE: usize = 4096;
+    let _both = BothProcessors::with(&stage.device);
     let running = stage.start(peer);
-    for process in running.process.iter().chain([&stage.device]) {
-        process.widen();
-    }
-    widen_myself();
     let mut terminal = Terminal::open(&running.door);
     let count = RECORDED_BYTES as usize / SIZE;
     warm_up(&mut terminal, SIZE);
@@ -163,11 +160,8 @@ pub(crate) struct Opening {
 
 /// So many clients open terminals, each on a device of its own, and leave them, on both processors.
 pub(crate) fn new_sessions(stage: &Stage, peer: Peer, openers: usize) -> Opening {
+    let _both = BothProcessors::with(&stage.device);
     let running = stage.start(peer);
-    for process in running.process.iter().chain([&stage.device]) {
-        process.widen();
-    }
-    widen_myself();
     let opened = AtomicU32::new(0);
     let (began, cpu) = (Instant::now(), cpu(&running));
     thread::scope(|scope| {
@@ -186,20 +180,6 @@ pub(crate) fn new_sessions(stage: &Stage, peer: Peer, openers: usize) -> Opening
         per_second: opened / began.elapsed().as_secs_f64(),
         cpu_micros: self::cpu(&running).saturating_sub(cpu).as_secs_f64() * 1e6 / opened,
     }
-}
-
-fn widen_myself() {
-    let status = std::process::Command::new("taskset")
-        .args([
-            "--all-tasks",
-            "--cpu-list",
-            "--pid",
-            "0,1",
-            &std::process::id().to_string(),
-        ])
-        .stdout(std::process::Stdio::null())
-        .status();
-    assert!(status.unwrap().success());
 }
 
 fn warm_up(terminal: &mut Terminal, size: usize) {

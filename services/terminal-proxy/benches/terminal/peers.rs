@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread::sleep;
+use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
 use crate::process::Process;
@@ -102,8 +102,13 @@ impl Stage {
     fn nginx(&self, device_port: u16) -> Running {
         let port = free_port();
         let folder = self.folder.display();
+        // As the runtime of the proxy does: one worker for each processor that this process may use.
+        let workers = match available_parallelism().unwrap().get() {
+            1 => "master_process off;".to_owned(),
+            processors => format!("worker_processes {processors};"),
+        };
         let configuration = format!(
-            "daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n\
+            "daemon off; {workers} pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n\
              worker_rlimit_nofile 20000; events {{ worker_connections 10000; }}\n\
              http {{ access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};\n\
              fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};\n\
