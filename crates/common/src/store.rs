@@ -27,6 +27,7 @@ mod live;
 mod metrics;
 mod network_plan;
 mod plain_admission;
+mod plain_service;
 mod processes;
 mod registry;
 mod renewal;

@@ -14,9 +14,9 @@ pub enum KillPoint {
     K3,
     /// The certificate is here, and not checked.
     K4,
-    /// The certificate is on record.
+    /// The certificate is on record, and the device is not on the hub.
     K5,
-    /// The device is on the hub.
+    /// The device is on the hub, and nobody has looked again whether it belongs there.
     K6,
     /// The device is in service, and not told.
     K7,

@@ -152,6 +152,7 @@ impl Services {
         let devices = DeviceServices::new(&store, &authority, &network, &clock, bridge.told_at_enrollment());
         let enrollment = Arc::new(Enrollment::new(EnrollmentParts {
             registry: database.clone(),
+            directory: database.clone(),
             authority: Arc::clone(&authority),
             network: Arc::clone(&network),
             clock: Arc::clone(&clock),

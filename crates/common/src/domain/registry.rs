@@ -104,7 +104,17 @@ pub trait DeviceRegistry: Send + Sync + 'static {
         issued: &IssuedCertificate,
     ) -> Result<IssuedCertificate, StoreError>;
 
-    /// Puts an admitted device with certificate and peer into service, and orders `systems` to be told.
+    /// Records an enrollment's verified certificate as [`record_certificate`](Self::record_certificate) does and, when
+    /// that was all that its device waited for, puts it into service as [`mark_enrolled`](Self::mark_enrolled) does, in
+    /// one step; repeatable.
+    async fn enter_service(
+        &self,
+        admission: &Admission,
+        issued: &IssuedCertificate,
+        systems: &[System],
+    ) -> Result<IssuedCertificate, StoreError>;
+
+    /// Puts an admitted device with certificate and address into service, and orders `systems` to be told.
     async fn mark_enrolled(&self, id: &DeviceId, systems: &[System]) -> Result<Device, RegistryError>;
 
     /// Takes a device out of service for good: state, epoch, address to quarantine, keys kept for ever, and

@@ -1,11 +1,8 @@
 //! Intents and certificates.
 
-use std::collections::HashSet;
-
 use uuid::Uuid;
 
-use super::given::sql_given;
-use super::statement::{Row, row, sql, sql_about};
+use super::statement::{Row, sql};
 use super::transaction::Transaction;
 use super::{audit, devices, jobs};
 use crate::domain::{
@@ -167,42 +164,6 @@ pub(super) async fn record_issued(
 ) -> Result<(), StoreError> {
     let detail = serde_json::json!({ "serial": issued.serial, "state": state });
     audit::append_about(transaction, Actor::Bridge, "certificate.issued", device, detail).await
-}
-
-/// Records what the authority signed for many intents, of those that are still what their devices wait for, and that
-/// take no other certificate's place. Says which.
-pub(super) async fn issue_plain(
-    transaction: &mut Transaction,
-    signed: &[(&CertificateIntent, &IssuedCertificate)],
-) -> Result<HashSet<Uuid>, StoreError> {
-    let now = transaction.now;
-    let rows = signed.iter().map(|(intent, issued)| {
-        row()
-            .bind(&intent.id)
-            .bind(&issued.serial)
-            .bind(&issued.leaf_pem)
-            .bind(&issued.ca_chain_pem)
-            .bind(&issued.intermediates)
-            .bind(&issued.not_before)
-            .bind(&issued.not_after)
-            .bind(&now)
-    });
-    // Whoever replaces or shuts out a device revokes its intents, so an intent is all that has to be looked at.
-    let texts = sql_given!(
-        (intent, serial, leaf_pem, ca_chain_pem, intermediates, not_before, not_after, now)
-        "UPDATE certificate
-         SET state = 'active', serial = given.serial, leaf_pem = given.leaf_pem, ca_chain_pem = given.ca_chain_pem,
-             intermediates = given.intermediates, not_before = given.not_before, not_after = given.not_after,
-             issued_at = given.now
-         FROM given
-         WHERE certificate.id = given.intent AND certificate.state = 'intended'
-             AND (SELECT certificate_id FROM device WHERE device.id = certificate.device_id) = certificate.id
-             AND (SELECT count(*) FROM certificate AS other
-                 WHERE other.device_id = certificate.device_id AND other.state = 'active') = 0
-         RETURNING id"
-    );
-    let done = transaction.all(sql_about(texts, rows.collect())).await?;
-    done.iter().map(|row| row.get("id")).collect()
 }
 
 /// Takes away every certificate of a device, intents included.

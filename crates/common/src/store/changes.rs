@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::admission::{self, Refusal};
 use super::group_commit::Change;
 use super::transaction::Transaction;
-use super::{Networks, certificates, life, plain_admission, renewal};
+use super::{Networks, certificates, life, plain_admission, plain_service, renewal};
 use crate::domain::{
-    Admission, AdmitError, Application, CertificateIntent, CertificateState, Device, DeviceId, Digest,
-    IssuedCertificate, RegistryError, Renewal, StoreError, System,
+    Admission, AdmitError, Application, CertificateIntent, Device, DeviceId, Digest, IssuedCertificate, RegistryError,
+    Renewal, StoreError, System,
 };
 
 pub(super) struct Admit {
@@ -68,29 +68,36 @@ impl Change for RecordCertificate {
     async fn write(&self, transaction: &mut Transaction) -> Result<IssuedCertificate, StoreError> {
         certificates::issue(transaction, &self.intent, &self.issued).await
     }
+}
+
+/// A certificate and the entry into service that it is for.
+pub(super) struct EnterService {
+    pub(super) intent: CertificateIntent,
+    /// The device's epoch when it was admitted.
+    pub(super) epoch: i64,
+    pub(super) issued: IssuedCertificate,
+    pub(super) systems: Vec<System>,
+}
+
+#[async_trait]
+impl Change for EnterService {
+    type Done = IssuedCertificate;
+    type Refused = StoreError;
+
+    async fn write(&self, transaction: &mut Transaction) -> Result<IssuedCertificate, StoreError> {
+        let issued = certificates::issue(transaction, &self.intent, &self.issued).await?;
+        match life::mark_enrolled(transaction, &self.intent.device_id, &self.systems).await {
+            // Whoever shut the device out or admitted it anew keeps it from service, and not from its certificate.
+            Ok(_) | Err(RegistryError::WrongState(_) | RegistryError::Unknown) => Ok(issued),
+            Err(RegistryError::Store(error)) => Err(error),
+        }
+    }
 
     async fn write_plain(
         transaction: &mut Transaction,
         changes: &[Arc<Self>],
     ) -> Result<Vec<Option<IssuedCertificate>>, StoreError> {
-        // An intent that was signed twice keeps the first certificate, which is seen when they come one by one.
-        let mut seen = HashSet::new();
-        let signed: Vec<_> = changes
-            .iter()
-            .filter(|change| seen.insert(change.intent.id))
-            .map(|change| (&change.intent, &change.issued))
-            .collect();
-        let mut done = certificates::issue_plain(transaction, &signed).await?;
-        let mut issued = Vec::with_capacity(changes.len());
-        for change in changes {
-            let is_done = done.remove(&change.intent.id);
-            if is_done {
-                let (device, state) = (&change.intent.device_id, CertificateState::Active);
-                certificates::record_issued(transaction, device, &change.issued, state).await?;
-            }
-            issued.push(is_done.then(|| change.issued.clone()));
-        }
-        Ok(issued)
+        plain_service::enter(transaction, changes).await
     }
 }
 

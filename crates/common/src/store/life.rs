@@ -52,7 +52,7 @@ pub(super) async fn mark_admitted(
     let mut marked = HashMap::new();
     for row in transaction.all(sql_about(texts, rows.collect())).await? {
         let device = devices::device(&row)?;
-        record_enrolled(transaction, &device).await?;
+        record_enrolled(transaction, &device.id, device.epoch).await?;
         marked.insert(device.id.clone(), device);
     }
     let in_service = wanted.iter().filter(|(id, _)| marked.contains_key(*id));
@@ -66,9 +66,13 @@ pub(super) async fn mark_admitted(
     Ok(marked)
 }
 
-async fn record_enrolled(transaction: &mut Transaction, device: &Device) -> Result<(), StoreError> {
-    let detail = serde_json::json!({ "epoch": device.epoch });
-    audit::append_about(transaction, Actor::Bridge, "device.enrolled", &device.id, detail).await
+pub(super) async fn record_enrolled(
+    transaction: &mut Transaction,
+    device: &DeviceId,
+    epoch: i64,
+) -> Result<(), StoreError> {
+    let detail = serde_json::json!({ "epoch": epoch });
+    audit::append_about(transaction, Actor::Bridge, "device.enrolled", device, detail).await
 }
 
 /// Takes a device out of service for good; doing it again only lists its certificates.

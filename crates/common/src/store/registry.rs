@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::admission::{self, Refusal};
-use super::changes::{Admit, MarkEnrolled, RecordCertificate, RecordProof, Refuse, Renew};
+use super::changes::{Admit, EnterService, MarkEnrolled, RecordCertificate, RecordProof, Refuse, Renew};
 use super::transaction::in_transaction;
 use super::{Store, addresses, life, renewal};
 use crate::domain::{
@@ -83,6 +83,21 @@ impl DeviceRegistry for Store {
     ) -> Result<IssuedCertificate, StoreError> {
         let (intent, issued) = (intent.clone(), issued.clone());
         self.commit(RecordCertificate { intent, issued }).await
+    }
+
+    async fn enter_service(
+        &self,
+        admission: &Admission,
+        issued: &IssuedCertificate,
+        systems: &[System],
+    ) -> Result<IssuedCertificate, StoreError> {
+        let change = EnterService {
+            intent: admission.intent.clone(),
+            epoch: admission.device.epoch,
+            issued: issued.clone(),
+            systems: systems.to_vec(),
+        };
+        self.commit(change).await
     }
 
     async fn mark_enrolled(&self, id: &DeviceId, systems: &[System]) -> Result<Device, RegistryError> {

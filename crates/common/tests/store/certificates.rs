@@ -1,8 +1,10 @@
-use common::domain::{CertificateState, Clock, DeviceDirectory, DeviceRegistry, JobAction, RegistryError, System};
+use common::domain::{
+    CertificateState, Clock, DeviceDirectory, DeviceRegistry, DeviceState, JobAction, RegistryError, System,
+};
 use tokio::task::JoinSet;
 
 use super::databases::TestDatabase;
-use super::fleet::{Fleet, admin, application, id, issued};
+use super::fleet::{Fleet, SYSTEMS, admin, application, id, issued};
 
 pub(crate) async fn the_first_certificate_of_an_intent_stays<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
@@ -87,7 +89,7 @@ pub(crate) async fn a_serial_number_that_is_there_twice_is_one_certificates<D: T
         let twice = certificate.clone();
         let certificate = if number < 2 { twice } else { issued(now) };
         tasks.spawn(async move {
-            let recorded = store.record_certificate(&admission.intent, &certificate).await;
+            let recorded = store.enter_service(&admission, &certificate, &[]).await;
             (number, recorded.is_ok())
         });
     }
@@ -97,5 +99,58 @@ pub(crate) async fn a_serial_number_that_is_there_twice_is_one_certificates<D: T
     // Whoever shared a transaction with the wrong one has lost nothing by it.
     assert!(once.iter().all(|(_, is_recorded)| *is_recorded), "{once:?}");
     assert_eq!(twice.iter().filter(|(_, is_recorded)| *is_recorded).count(), 1);
+    fleet.end().await;
+}
+
+pub(crate) async fn with_its_certificate_a_device_enters_service_in_one_step<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let admission = fleet.admit("pump-7").await;
+    let (first, second) = (issued(fleet.clock.now()), issued(fleet.clock.now()));
+
+    for certificate in [&first, &second] {
+        let recorded = fleet.store.enter_service(&admission, certificate, &SYSTEMS).await;
+        assert_eq!(recorded.unwrap(), first);
+    }
+
+    let shown = fleet.view("pump-7").await;
+    assert_eq!(shown.device.state, DeviceState::Enrolled);
+    assert_eq!(shown.device.enrolled_at, Some(fleet.clock.now()));
+    assert_eq!(shown.certificate.unwrap().issued, Some(first));
+    assert_eq!(fleet.jobs().await.len(), SYSTEMS.len());
+    assert_eq!(
+        fleet.actions().await,
+        [
+            "token.created",
+            "device.admitted",
+            "certificate.issued",
+            "device.enrolled"
+        ]
+    );
+    fleet.end().await;
+}
+
+pub(crate) async fn who_was_shut_out_meanwhile_gets_a_certificate_and_does_not_enter_service<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let (shut_out, welcome) = (fleet.admit("pump-7").await, fleet.admit("pump-8").await);
+    let released = fleet.admit("pump-9").await;
+    fleet.quarantine("pump-7").await.unwrap();
+    fleet.quarantine("pump-9").await.unwrap();
+    fleet.release("pump-9").await.unwrap();
+
+    let entries = [&shut_out, &welcome, &released].map(|admission| {
+        let (store, admission) = (fleet.store.clone(), admission.clone());
+        let certificate = issued(fleet.clock.now());
+        async move { store.enter_service(&admission, &certificate, &SYSTEMS).await.unwrap() }
+    });
+    JoinSet::from_iter(entries).join_all().await;
+
+    let state = async |name| fleet.find(name).await.unwrap().state;
+    assert_eq!(state("pump-7").await, DeviceState::Quarantined);
+    assert_eq!(state("pump-8").await, DeviceState::Enrolled);
+    assert_eq!(state("pump-9").await, DeviceState::Enrolled);
+    assert_eq!(
+        fleet.view("pump-7").await.certificate.unwrap().state,
+        CertificateState::Active
+    );
     fleet.end().await;
 }

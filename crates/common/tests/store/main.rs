@@ -88,6 +88,8 @@ contract! {
     certificates::a_certificate_for_a_device_that_was_decommissioned_meanwhile_is_kept_as_revoked,
     certificates::a_certificate_for_an_intent_that_was_replaced_meanwhile_is_kept_as_revoked,
     certificates::a_serial_number_that_is_there_twice_is_one_certificates,
+    certificates::with_its_certificate_a_device_enters_service_in_one_step,
+    certificates::who_was_shut_out_meanwhile_gets_a_certificate_and_does_not_enter_service,
     directory::a_device_is_found_as_it_was_admitted,
     directory::devices_that_many_ask_for_at_once_are_each_found,
     directory::devices_are_listed_page_by_page,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{
-    Admission, AdmitError, Application, CertificateIntent, Clock, Device, DeviceId, DeviceRegistry, DeviceState,
-    IssuedCertificate, RegistryError, StoreError, System, Timestamp, WireguardKey, WireguardPrivateKey,
+    Admission, AdmitError, Application, CertificateIntent, Clock, Device, DeviceDirectory, DeviceId, DeviceRegistry,
+    DeviceState, IssuedCertificate, RegistryError, StoreError, System, Timestamp, WireguardKey, WireguardPrivateKey,
 };
 
 use super::alignment::AlignError;
@@ -113,6 +113,7 @@ impl From<AlignError> for EnrollError {
 /// Enrolls devices.
 pub struct Enrollment {
     registry: Arc<dyn DeviceRegistry>,
+    directory: Arc<dyn DeviceDirectory>,
     authority: Arc<Authority>,
     network: Arc<Network>,
     clock: Arc<dyn Clock>,
@@ -125,6 +126,8 @@ pub struct Enrollment {
 pub struct EnrollmentParts {
     /// Where devices are recorded.
     pub registry: Arc<dyn DeviceRegistry>,
+    /// Where devices are read.
+    pub directory: Arc<dyn DeviceDirectory>,
     /// Who signs.
     pub authority: Arc<Authority>,
     /// Where devices become members.
@@ -140,6 +143,7 @@ impl Enrollment {
     pub fn new(parts: EnrollmentParts) -> Self {
         let EnrollmentParts {
             registry,
+            directory,
             authority,
             network,
             clock,
@@ -147,6 +151,7 @@ impl Enrollment {
         } = parts;
         Self {
             registry,
+            directory,
             authority,
             network,
             clock,
@@ -228,25 +233,38 @@ impl Enrollment {
 
     async fn complete(
         &self,
-        admission: Admission,
+        mut admission: Admission,
         private_key: Option<WireguardPrivateKey>,
     ) -> Result<Enrolled, EnrollError> {
-        let Admission {
-            device,
-            intent,
-            issued,
-            repeated,
-        } = admission;
-        let certificate = self.certificate(&intent, issued).await?;
-        let place = self.join(&device).await?;
+        let certificate = match admission.issued.take() {
+            Some(issued) => issued,
+            None => self.certify(&admission).await?,
+        };
+        let place = self.join(&admission.device).await?;
         Ok(Enrolled {
-            device_id: device.id,
+            device_id: admission.device.id,
             certificate,
             place,
             private_key,
-            repeated,
+            repeated: admission.repeated,
             server_time: self.clock.now(),
         })
+    }
+
+    /// Has the intent of an admission signed, and records the certificate before anyone sees it. A device that the hub
+    /// can take in enters service in the same step: to become a member is all that it lacks then, and if the power goes
+    /// before it does, the reconciler makes it one.
+    async fn certify(&self, admission: &Admission) -> Result<IssuedCertificate, EnrollError> {
+        let Admission { device, intent, .. } = admission;
+        let issued = self.authority.issue(intent).await.map_err(EnrollError::Upstream)?;
+        let member = self.network.member(device).zip(self.network.hub_key().await.ok());
+        let recorded = if member.is_some_and(|(member, hub_key)| member.key != hub_key) {
+            self.registry.enter_service(admission, &issued, &self.told_later).await
+        } else {
+            self.registry.record_certificate(intent, &issued).await
+        }?;
+        certified(intent, &recorded).await;
+        Ok(recorded)
     }
 
     /// Has the intent signed unless it was, and records the certificate before anyone sees it.
@@ -260,12 +278,11 @@ impl Enrollment {
         }
         let issued = self.authority.issue(intent).await.map_err(EnrollError::Upstream)?;
         let recorded = self.registry.record_certificate(intent, &issued).await?;
-        reach(KillPoint::K5).await;
-        tracing::info!(device.id = %intent.device_id, certificate.serial = recorded.serial, "Certified `{}`", intent.device_id);
+        certified(intent, &recorded).await;
         Ok(recorded)
     }
 
-    /// Makes a certified device a member of the network and puts it into service.
+    /// Makes a certified device a member of the network, and puts it into service unless it is.
     pub(super) async fn join(&self, device: &Device) -> Result<Place, EnrollError> {
         let member = self.network.member(device).ok_or(StoreError::Corrupt {
             column: "device.address",
@@ -276,7 +293,7 @@ impl Enrollment {
         }
         self.network.ensure(member).await?;
         reach(KillPoint::K6).await;
-        match self.put_into_service(device).await {
+        match self.settle(device).await {
             Ok(()) => {}
             // The database is away, the device is not shut out: the peer stays, and the same request again goes on.
             Err(EnrollError::Admit(AdmitError::Store(error))) => return Err(error.into()),
@@ -295,23 +312,36 @@ impl Enrollment {
         })
     }
 
-    async fn put_into_service(&self, device: &Device) -> Result<(), EnrollError> {
-        match self.registry.mark_enrolled(&device.id, &self.told_later).await {
-            Ok(current) if current.wireguard_key != device.wireguard_key => Err(AdmitError::Conflict.into()),
-            Ok(device) => {
-                tracing::info!(device.id = %device.id, vpn.address = ?device.address, "Enrolled `{}`", device.id);
-                Ok(())
-            }
-            Err(RegistryError::WrongState(DeviceState::Quarantined)) => Err(AdmitError::Quarantined.into()),
-            Err(RegistryError::WrongState(DeviceState::Retired) | RegistryError::Unknown) => {
-                Err(AdmitError::Retired.into())
-            }
+    /// Makes sure that a device which just became a member is in service with the same key, now that whoever shuts it
+    /// out finds it on the hub.
+    async fn settle(&self, device: &Device) -> Result<(), EnrollError> {
+        let found = self.directory.find_with_others(&device.id).await?;
+        let mut current = found.ok_or(AdmitError::Retired)?;
+        if current.state == DeviceState::Admitted {
+            current = self.put_into_service(&device.id).await?;
+        }
+        match current.state {
+            DeviceState::Quarantined => return Err(AdmitError::Quarantined.into()),
+            DeviceState::Retired => return Err(AdmitError::Retired.into()),
+            // Another enrollment took this one's place.
+            _ if current.wireguard_key != device.wireguard_key => return Err(AdmitError::Conflict.into()),
+            DeviceState::Admitted | DeviceState::Enrolled => {}
+        }
+        tracing::info!(device.id = %device.id, vpn.address = ?device.address, "Enrolled `{}`", device.id);
+        Ok(())
+    }
+
+    async fn put_into_service(&self, id: &DeviceId) -> Result<Device, EnrollError> {
+        Err(match self.registry.mark_enrolled(id, &self.told_later).await {
+            Ok(device) => return Ok(device),
+            Err(RegistryError::WrongState(DeviceState::Quarantined)) => AdmitError::Quarantined.into(),
+            Err(RegistryError::WrongState(DeviceState::Retired) | RegistryError::Unknown) => AdmitError::Retired.into(),
             // Its certificate was taken back meanwhile: another enrollment took this one's place.
             Err(RegistryError::WrongState(DeviceState::Admitted | DeviceState::Enrolled)) => {
-                Err(AdmitError::Conflict.into())
+                AdmitError::Conflict.into()
             }
-            Err(RegistryError::Store(error)) => Err(error.into()),
-        }
+            Err(RegistryError::Store(error)) => error.into(),
+        })
     }
 }
 
@@ -328,6 +358,11 @@ impl std::fmt::Debug for EnrollmentParts {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("EnrollmentParts")
     }
+}
+
+async fn certified(intent: &CertificateIntent, recorded: &IssuedCertificate) {
+    reach(KillPoint::K5).await;
+    tracing::info!(device.id = %intent.device_id, certificate.serial = recorded.serial, "Certified `{}`", intent.device_id);
 }
 
 fn make_pair() -> (WireguardKey, Option<WireguardPrivateKey>) {

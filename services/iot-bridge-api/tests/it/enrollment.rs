@@ -177,6 +177,47 @@ async fn while_the_hub_is_away_a_device_waits_and_keeps_its_certificate() {
 }
 
 #[tokio::test]
+async fn a_hub_that_goes_away_before_it_has_a_device_in_service_gets_it_later() {
+    let world = World::new().await;
+    let (device, token) = (TestDevice::new("pump-7"), world.token_for("pump-7").await);
+    world.hub.hesitates();
+
+    let request = device.request();
+    let (waiting, ()) = tokio::join!(
+        world.enroll("pump-7", &token, &request),
+        world.hub.goes_on_after(async { world.hub.goes_away() })
+    );
+
+    assert_eq!(waiting.status, StatusCode::ACCEPTED);
+    assert!(!world.hub.knows(device.wireguard_key));
+    world.hub.comes_back();
+    world.services.reconciler.sweep().await.unwrap();
+    assert!(world.hub.knows(device.wireguard_key));
+    assert_eq!(world.enroll("pump-7", &token, &request).await.status, StatusCode::OK);
+    assert_eq!(world.ca.signed.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_device_that_is_shut_out_before_the_hub_has_it_does_not_stay_there() {
+    let world = World::new().await;
+    let (device, token) = (TestDevice::new("pump-7"), world.token_for("pump-7").await);
+    world.hub.hesitates();
+    let shut_out = async {
+        let answer = world.admin("POST", "/devices/pump-7/quarantine").await;
+        assert_eq!(answer.status, StatusCode::OK);
+    };
+
+    let request = device.request();
+    let (refused, ()) = tokio::join!(
+        world.enroll("pump-7", &token, &request),
+        world.hub.goes_on_after(shut_out)
+    );
+
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.json());
+    assert!(!world.hub.knows(device.wireguard_key));
+}
+
+#[tokio::test]
 async fn an_authority_that_lies_is_not_believed() {
     for (mood, expected) in [
         (Mood::SignsForAnother, (502, "ca-bad-answer")),

@@ -58,6 +58,25 @@ async fn whenever_the_power_goes_a_device_gets_one_certificate_and_one_address()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_the_power_goes_while_the_hub_is_away_a_device_keeps_the_certificate_on_record() {
+    let authority = step_ca::World::new().await;
+    let mut bridge = Bridge::new(&authority);
+    let (device, token) = (TestDevice::new("pump-7"), bridge.token());
+    let nowhere = bridge.folder.path().join("nobody.sock");
+    bridge.settings.push(("WG_HUB", format!("unix:{}", nowhere.display())));
+    bridge.enroll_and_cut("K5", &token, &device).await;
+    bridge.settings.pop();
+
+    let running = bridge.start(&[]).await;
+    let (told, answer) = bridge.enroll(&token, &device).await;
+
+    assert_eq!(told, StatusCode::OK, "{answer}");
+    assert_eq!(answer["wireguard_ip"], "10.8.0.2");
+    running.cut();
+    assert_eq!(bridge.fsck(), "Everything that must hold does.\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_the_power_goes_between_the_two_halves_of_a_target_the_next_start_makes_the_other_half() {
     const K9: &str = "K9";
     let authority = step_ca::World::new().await;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use common::domain::{System, Timestamp, VpnAddress, VpnNetwork, WireguardKey, WireguardPrivateKey};
 use iot_bridge_api::ports::{GatewayHealth, MemberStatus, UpstreamError, VpnGateway, VpnMember};
+use tokio::sync::Notify;
 
 pub(crate) struct TestHub {
     key: Mutex<WireguardKey>,
@@ -14,6 +15,9 @@ pub(crate) struct TestHub {
     pub(crate) writes: AtomicUsize,
     pub(crate) served: Mutex<Option<VpnNetwork>>,
     pub(crate) is_away: AtomicBool,
+    hesitates: AtomicBool,
+    was_told: Notify,
+    goes_on: Notify,
     pub(crate) members: Mutex<HashMap<WireguardKey, VpnAddress>>,
     pub(crate) handshake: Mutex<Option<Timestamp>>,
 }
@@ -29,6 +33,9 @@ impl TestHub {
             writes: AtomicUsize::new(0),
             served: Mutex::default(),
             is_away: AtomicBool::new(false),
+            hesitates: AtomicBool::new(false),
+            was_told: Notify::new(),
+            goes_on: Notify::new(),
             members: Mutex::default(),
             handshake: Mutex::default(),
         }
@@ -51,6 +58,18 @@ impl TestHub {
 
     pub(crate) fn comes_back(&self) {
         self.is_away.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits before it takes in the next member.
+    pub(crate) fn hesitates(&self) {
+        self.hesitates.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until it hesitates, and goes on after something was done.
+    pub(crate) async fn goes_on_after(&self, something: impl Future<Output = ()>) {
+        self.was_told.notified().await;
+        something.await;
+        self.goes_on.notify_one();
     }
 
     /// How many members there are.
@@ -82,6 +101,10 @@ impl VpnGateway for TestHub {
     }
 
     async fn ensure_members(&self, members: &[VpnMember]) -> Result<(), UpstreamError> {
+        if self.hesitates.swap(false, Ordering::Relaxed) {
+            self.was_told.notify_one();
+            self.goes_on.notified().await;
+        }
         self.answer()?;
         self.writes.fetch_add(1, Ordering::Relaxed);
         let mut present = self.members.lock().unwrap();
