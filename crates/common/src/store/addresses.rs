@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::Networks;
-use super::statement::{Row, sql};
+use super::given::sql_given;
+use super::statement::{Row, row, sql, sql_about};
 use super::transaction::Transaction;
 use crate::domain::{DeviceId, StoreError, VpnNetwork};
 
@@ -59,12 +60,40 @@ async fn ensure_prefix(transaction: &mut Transaction, prefix: Ipv4Net, hub: Ipv4
     transaction.execute(statement).await.map(drop)
 }
 
+/// Addresses that are about to be given out.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    pub(super) addresses: Vec<Ipv4Addr>,
+    /// The pools that some of them are new in, and from where on nothing was given out there then.
+    pub(super) next: Vec<(String, i64)>,
+}
+
 /// Takes so many addresses out of the pools of these networks; fewer when they are exhausted.
 pub(super) async fn allocate(
     transaction: &mut Transaction,
     networks: &Networks,
     wanted: usize,
 ) -> Result<Vec<Ipv4Addr>, StoreError> {
+    let chosen = choose(transaction, networks, wanted).await?;
+    let next = chosen.next.iter();
+    let rows: Vec<_> = next.map(|(pool, next)| row().bind(pool).bind(next)).collect();
+    if !rows.is_empty() {
+        let texts = sql_given!(
+            (pool, next_address)
+            "UPDATE address_pool SET next_address = given.next_address
+             FROM given WHERE address_pool.network = given.pool"
+        );
+        transaction.execute(sql_about(texts, rows)).await?;
+    }
+    Ok(chosen.addresses)
+}
+
+/// Chooses what [`allocate`] takes, and leaves it to the caller to write down what is next.
+pub(super) async fn choose(
+    transaction: &mut Transaction,
+    networks: &Networks,
+    wanted: usize,
+) -> Result<Chosen, StoreError> {
     let now = transaction.now;
     // Whoever holds the pools decides alone.
     let statement = sql("SELECT network, first_address, last_address, hub_address, next_address,
@@ -78,38 +107,37 @@ pub(super) async fn allocate(
             pools.push(pool);
         }
     }
-    let mut addresses = Vec::with_capacity(wanted);
+    let mut chosen = Chosen::default();
     for pool in &pools {
-        let left = wanted - addresses.len();
+        let left = wanted - chosen.addresses.len();
         if left > 0 && pool.get_flag("has_free")? {
-            addresses.extend(take_released(transaction, pool, left).await?);
+            chosen.addresses.extend(take_released(transaction, pool, left).await?);
         }
     }
     for pool in &pools {
-        let left = wanted - addresses.len();
+        let left = wanted - chosen.addresses.len();
         if left > 0 {
-            addresses.extend(take_new(transaction, pool, left).await?);
+            chosen.add_new(pool, left)?;
         }
     }
-    Ok(addresses)
+    Ok(chosen)
 }
 
-/// Takes addresses that were never given out.
-async fn take_new(transaction: &mut Transaction, pool: &Row, wanted: usize) -> Result<Vec<Ipv4Addr>, StoreError> {
-    let (next, last): (i64, i64) = (pool.get("next_address")?, pool.get("last_address")?);
-    let hub: i64 = pool.get("hub_address")?;
-    let taken: Vec<i64> = (next..=last).filter(|address| *address != hub).take(wanted).collect();
-    let Some(newest) = taken.last() else {
-        return Ok(Vec::new());
-    };
-    let statement = sql("UPDATE address_pool SET next_address = $2 WHERE network = $1");
-    transaction
-        .execute(statement.bind(&pool.get::<String>("network")?).bind(&(newest + 1)))
-        .await?;
-    let column = "address_pool.next_address";
-    let address = |number: i64| u32::try_from(number).map(Ipv4Addr::from);
-    let addresses: Result<_, _> = taken.into_iter().map(address).collect();
-    addresses.map_err(|_| StoreError::Corrupt { column })
+impl Chosen {
+    /// Adds addresses that were never given out.
+    fn add_new(&mut self, pool: &Row, wanted: usize) -> Result<(), StoreError> {
+        let (next, last): (i64, i64) = (pool.get("next_address")?, pool.get("last_address")?);
+        let hub: i64 = pool.get("hub_address")?;
+        let taken: Vec<i64> = (next..=last).filter(|address| *address != hub).take(wanted).collect();
+        let Some(newest) = taken.last() else { return Ok(()) };
+        self.next.push((pool.get("network")?, newest + 1));
+        for number in taken {
+            let column = "address_pool.next_address";
+            let number = u32::try_from(number).map_err(|_| StoreError::Corrupt { column })?;
+            self.addresses.push(Ipv4Addr::from(number));
+        }
+        Ok(())
+    }
 }
 
 /// Puts a decommissioned device's address into quarantine.

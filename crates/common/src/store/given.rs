@@ -27,11 +27,12 @@ pub(super) struct Texts {
 ///
 /// `sql_given!((id, key: bytes) devices: "INSERT …", keys: "INSERT …")` are several that change tables, for
 /// [`Transaction::change`](super::transaction::Transaction::change). SQLite executes them one after the other, so foreign
-/// keys have to fit after each; PostgreSQL all at once, so none sees what the others change.
+/// keys have to fit after each; PostgreSQL all at once, so none sees what the others change, and foreign keys have to fit
+/// after all. `; sqlite step: "…"` at the end is what makes them fit on SQLite.
 macro_rules! sql_given {
     (($($columns:tt)*) $($statements:tt)*) => {
         $crate::store::given::number_columns!(
-            [1 2 3 4 5 6 7 8 9 10 11 12 13 14] [] ($($columns)*,) $($statements)*
+            [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16] [] ($($columns)*,) $($statements)*
         )
     };
 }
@@ -53,7 +54,8 @@ macro_rules! number_columns {
             sqlite: concat!($crate::store::given::sqlite_given!($columns), " ", $statement),
         }
     };
-    ($left:tt $columns:tt () $first:ident: $first_statement:literal $(, $step:ident: $statement:literal)+ $(,)?) => {
+    ($left:tt $columns:tt () $first:ident: $first_statement:literal $(, $step:ident: $statement:literal)+
+        $(; sqlite $last:ident: $last_statement:literal)?) => {
         $crate::store::given::Texts {
             postgres: concat!(
                 $crate::store::given::postgres_given!($columns),
@@ -66,6 +68,7 @@ macro_rules! number_columns {
             sqlite: concat!(
                 $crate::store::given::sqlite_given!($columns), " ", $first_statement,
                 $("; ", $crate::store::given::sqlite_given!($columns), " ", $statement,)+
+                $("; ", $crate::store::given::sqlite_given!($columns), " ", $last_statement,)?
             ),
         }
     };

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::addresses::{self, Chosen};
 use super::changes::Admit;
 use super::given::sql_given;
 use super::statement::{Row, Values, row, sql_about};
 use super::transaction::Transaction;
-use super::{addresses, audit, tokens};
+use super::{audit, tokens};
 use crate::domain::{
     Actor, Admission, CertificateIntent, Device, DeviceState, EnrollmentToken, StoreError, WireguardKey,
 };
@@ -25,13 +26,13 @@ pub(super) async fn admit(
 ) -> Result<Vec<Option<Admission>>, StoreError> {
     let tokens = good_tokens(transaction, changes).await?;
     let wanted = tokens.iter().flatten().count();
-    let mut addresses = match changes.first() {
-        Some(first) if wanted > 0 => addresses::allocate(transaction, &first.networks, wanted).await?,
-        Some(_) | None => Vec::new(),
-    }
-    .into_iter();
+    let Chosen { addresses, next } = match changes.first() {
+        Some(first) if wanted > 0 => addresses::choose(transaction, &first.networks, wanted).await?,
+        Some(_) | None => Chosen::default(),
+    };
+    let (mut addresses, pools) = (addresses.into_iter(), next.len());
+    let mut next = next.into_iter();
     let mut used = HashSet::new();
-    let mut intents = Vec::with_capacity(wanted);
     let (mut admissions, mut rows) = (Vec::with_capacity(changes.len()), Vec::with_capacity(wanted));
     for (change, token) in changes.iter().zip(tokens) {
         let place = token.and_then(|token| Some((token, addresses.next()?)));
@@ -41,16 +42,17 @@ pub(super) async fn admit(
         };
         used.insert(token.id);
         let admission = admission(transaction, change, &token, address);
-        rows.push(to_row(change, &token, address, &admission));
-        intents.push(row().bind(&change.id).bind(&admission.intent.id));
+        let row = to_row(change, &token, &admission, next.next());
+        // Where references have to fit after every step, a device refers to its intent when both are there.
+        let current = transaction.references_fit_at_the_end().then_some(&admission.intent.id);
+        rows.push(row.bind_optional(current));
         let detail = serde_json::json!({ "address": address, "certificate": admission.intent.id, "epoch": 1 });
         let actor = Actor::Token(token.id.to_string());
         audit::append_about(transaction, actor, "device.admitted", &change.id, detail).await?;
         admissions.push(Some(admission));
     }
     if !rows.is_empty() {
-        write(transaction, rows, used.len()).await?;
-        make_current(transaction, intents).await?;
+        write(transaction, rows, used.len() + pools).await?;
     }
     Ok(admissions)
 }
@@ -143,14 +145,16 @@ fn admission(transaction: &Transaction, change: &Admit, token: &EnrollmentToken,
     }
 }
 
-fn to_row(change: &Admit, token: &EnrollmentToken, address: Ipv4Addr, admission: &Admission) -> Values {
+/// `next` is a pool with what is next in it: each is in some row.
+fn to_row(change: &Admit, token: &EnrollmentToken, admission: &Admission, next: Option<(String, i64)>) -> Values {
     let application = &change.application;
+    let (pool, next) = next.unzip();
     row()
         .bind(&change.id)
         .bind(&token.group)
         .bind_optional(application.device_type.as_ref())
         .bind_optional(application.display_name.as_ref())
-        .bind(&address)
+        .bind_optional(admission.device.address.as_ref())
         .bind::<WireguardKey>(&application.wireguard_key)
         .bind(&application.wireguard_key_is_ours)
         .bind(&admission.intent.id)
@@ -159,36 +163,35 @@ fn to_row(change: &Admit, token: &EnrollmentToken, address: Ipv4Addr, admission:
         .bind(&application.csr_digest)
         .bind(&application.key_digest)
         .bind(&admission.device.created_at)
+        .bind_optional(pool.as_ref())
+        .bind_optional(next.as_ref())
 }
 
-async fn write(transaction: &mut Transaction, rows: Vec<Values>, tokens: usize) -> Result<(), StoreError> {
-    let expected = rows.len() * 4 + tokens;
+/// Writes the rows, and `others` of what they have in common. What stands in the way of one is an error, or a row too
+/// few.
+async fn write(transaction: &mut Transaction, rows: Vec<Values>, others: usize) -> Result<(), StoreError> {
+    let steps = if transaction.references_fit_at_the_end() { 4 } else { 5 };
+    let expected = rows.len() * steps + others;
     let texts = sql_given!(
         (device_id, group_name, device_type, display_name, address, wireguard_key: bytes, made_by_us, intent, token,
-         csr_der: bytes, csr_digest: bytes, key_digest: bytes, now)
+         csr_der: bytes, csr_digest: bytes, key_digest: bytes, now, pool, next_address, current)
         tokens: "UPDATE enrollment_token
                  SET used = used + (SELECT count(*) FROM given WHERE given.token = enrollment_token.id)
                  WHERE id IN (SELECT token FROM given) AND revoked_at IS NULL",
+        pools: "UPDATE address_pool SET next_address = given.next_address
+                FROM given WHERE address_pool.network = given.pool",
         devices: "INSERT INTO device (id, state, group_name, device_type, display_name, epoch, address, wireguard_key,
-                      created_at)
-                  SELECT device_id, 'admitted', group_name, device_type, display_name, 1, address, wireguard_key, now
-                  FROM given WHERE true ON CONFLICT (id) DO NOTHING",
+                      certificate_id, created_at)
+                  SELECT device_id, 'admitted', group_name, device_type, display_name, 1, address, wireguard_key,
+                      current, now
+                  FROM given",
         certificate_keys: "INSERT INTO device_key (key_digest, device_id, first_seen_at)
-                           SELECT key_digest, device_id, now FROM given WHERE true ON CONFLICT DO NOTHING",
+                           SELECT key_digest, device_id, now FROM given",
         wireguard_keys: "INSERT INTO wireguard_key (public_key, device_id, made_by_us, first_seen_at)
-                         SELECT wireguard_key, device_id, made_by_us, now FROM given WHERE true
-                         ON CONFLICT (public_key) DO NOTHING",
+                         SELECT wireguard_key, device_id, made_by_us, now FROM given",
         intents: "INSERT INTO certificate (id, device_id, token_id, state, csr_der, csr_digest, key_digest, created_at)
-                  SELECT intent, device_id, token, 'intended', csr_der, csr_digest, key_digest, now FROM given"
+                  SELECT intent, device_id, token, 'intended', csr_der, csr_digest, key_digest, now FROM given";
+        sqlite current: "UPDATE device SET certificate_id = given.intent FROM given WHERE device.id = given.device_id"
     );
     transaction.change(sql_about(texts, rows), expected).await
-}
-
-/// Notes the intents as what their devices have; the two refer to each other, so this comes after both.
-async fn make_current(transaction: &mut Transaction, intents: Vec<Values>) -> Result<(), StoreError> {
-    let texts = sql_given!(
-        (device, intent)
-        "UPDATE device SET certificate_id = given.intent FROM given WHERE device.id = given.device"
-    );
-    transaction.execute(sql_about(texts, intents)).await.map(drop)
 }

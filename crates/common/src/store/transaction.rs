@@ -177,6 +177,11 @@ impl Transaction {
         Err(unavailable(NotPlain))
     }
 
+    /// Whether foreign keys have to fit at the end of a statement, however much it changes, and not after every step.
+    pub(super) fn references_fit_at_the_end(&self) -> bool {
+        matches!(self.connection, Connection::Postgres(_))
+    }
+
     /// Has an event recorded with the commit.
     pub(super) fn record(&mut self, event: AuditEvent) {
         self.records.push(event);
