@@ -31,7 +31,7 @@ impl Store {
              FROM given CROSS JOIN device WHERE device.id = given.wanted"
         );
         let rows = ids.iter().map(|id| row().bind::<DeviceId>(id)).collect();
-        let rows = self.all(sql_about(texts, rows)).await?;
+        let rows = self.all_in_turn(sql_about(texts, rows)).await?;
         let devices = rows.iter().map(device);
         devices
             .map(|device| device.map(|device| (device.id.clone(), device)))

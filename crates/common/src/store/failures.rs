@@ -19,6 +19,16 @@ pub(super) fn has_given_way(error: &sqlx::Error) -> bool {
 #[error("the transaction failed: {0}")]
 struct Failed(String);
 
+/// The database made the transaction give way to another one.
+#[derive(Debug, thiserror::Error)]
+#[error("the transaction gave way to another one")]
+pub(super) struct GaveWay;
+
+/// Something stood in the way of changes that were expected to be made.
+#[derive(Debug, thiserror::Error)]
+#[error("not as many rows were changed as expected")]
+pub(super) struct NotPlain;
+
 pub(super) fn failed(reason: &str) -> StoreError {
     unavailable(Failed(reason.to_owned()))
 }

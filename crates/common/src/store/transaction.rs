@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
-use super::failures::{has_given_way, unavailable};
+use super::failures::{GaveWay, NotPlain, has_given_way, unavailable};
 use super::statement::{Row, Statement};
 use super::{Store, audit};
 use crate::domain::{AuditEvent, StoreError, Timestamp};
@@ -245,16 +245,6 @@ impl Transaction {
     }
 }
 
-/// The database made the transaction give way to another one.
-#[derive(Debug, thiserror::Error)]
-#[error("the transaction gave way to another one")]
-struct GaveWay;
-
-/// Something stood in the way of changes that were expected to be made.
-#[derive(Debug, thiserror::Error)]
-#[error("not as many rows were changed as expected")]
-struct NotPlain;
-
 /// Does some work in one transaction: all of it is durable when this returns `Ok`, and never only a part of it. It is
 /// done over when the database made it give way to another one.
 ///
@@ -361,6 +351,17 @@ impl Store {
             }
         })
         .await
+    }
+
+    /// Reads all rows of one statement in the turn of the next commit: it finds a few rows by their keys.
+    pub(super) async fn all_in_turn(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        match &self.shared.backend {
+            Backend::Sqlite { .. } => self.all(statement).await,
+            Backend::Postgres { committer, .. } => {
+                let rows = statement.into_postgres().fetch_all(committer);
+                within_deadline(async { rows.await.map(postgres_rows) }).await
+            }
+        }
     }
 
     /// Reads the one row there may be.
