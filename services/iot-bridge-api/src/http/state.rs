@@ -1,5 +1,6 @@
 //! What handlers may ask for, and what `/readyz` asks.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -36,9 +37,21 @@ use crate::services::{BridgeSecrets, Doors, Services};
 /// Wrong credentials that a client may present in a minute.
 const FAILURES_PER_MINUTE: u32 = 50;
 
-/// Everything that handlers are made of; each takes its part as `State<Arc<…>>`.
+/// Everything that handlers are made of; each takes its part as `State<Arc<…>>`. The framework clones it several times
+/// for every request.
 #[derive(Debug, Clone)]
-pub(crate) struct AppState {
+pub(crate) struct AppState(Arc<AppParts>);
+
+impl Deref for AppState {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct AppParts {
     enrollment: Arc<Enrollment>,
     fleet: Arc<Fleet>,
     decommission: Arc<Decommission>,
@@ -70,7 +83,7 @@ pub(super) struct Doorkeeper {
 
 impl AppState {
     pub(super) fn new(services: &Services, doors: Doors) -> Self {
-        Self {
+        Self(Arc::new(AppParts {
             enrollment: Arc::clone(&services.enrollment),
             fleet: Arc::clone(&services.fleet),
             decommission: Arc::clone(&services.decommission),
@@ -94,7 +107,7 @@ impl AppState {
                 failures: FailureLimiter::new(FAILURES_PER_MINUTE, Duration::from_mins(1)),
                 doors,
             }),
-        }
+        }))
     }
 }
 

@@ -6,8 +6,8 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::domain::{DeviceId, Digest, Timestamp};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use url::Url;
 
 /// How long a token is good: what smallstep's own client uses.
@@ -62,9 +62,35 @@ fn thumbprint(x: &str, y: &str) -> String {
     URL_SAFE_NO_PAD.encode(Digest::of(canonical.as_bytes()).0)
 }
 
+/// What a token says (RFC 7519 §4.1), with step-ca's own two.
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: String,
+    sub: &'a str,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    jti: String,
+    /// The names that may be signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sans: Option<[&'a str; 1]>,
+    /// The only request that may be signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+}
+
+#[derive(Serialize)]
+struct Confirmation {
+    #[serde(rename = "x5rt#S256")]
+    request: String,
+}
+
 /// Makes tokens.
 pub(super) struct Minter {
     key: ProvisionerKey,
+    /// The header of every token, encoded.
+    header: String,
     public_key: Digest,
     provisioner: String,
     base: String,
@@ -74,8 +100,10 @@ impl Minter {
     /// Speaks for a provisioner of the authority at this address.
     pub(super) fn new(key: ProvisionerKey, provisioner: String, url: &Url) -> Self {
         let public_key = key.key.public_key().as_der().expect("a P-256 key can be written");
+        let header = json!({ "alg": "ES256", "kid": key.kid, "typ": "JWT" });
         Self {
             public_key: Digest::of(public_key.as_ref()),
+            header: URL_SAFE_NO_PAD.encode(header.to_string()),
             key,
             provisioner,
             base: url.as_str().trim_end_matches('/').to_owned(),
@@ -89,11 +117,12 @@ impl Minter {
 
     /// Allows one certificate for these names and this one request, which only `cnf` binds.
     pub(super) fn for_signing(&self, id: &DeviceId, csr_der: &[u8], now: Timestamp) -> String {
-        let fingerprint = URL_SAFE_NO_PAD.encode(Digest::of(csr_der).0);
-        let mut claims = self.claims("1.0/sign", id.as_str(), now);
-        claims["sans"] = json!([id.as_str()]);
-        claims["cnf"] = json!({ "x5rt#S256": fingerprint });
-        self.sign(&claims)
+        let request = URL_SAFE_NO_PAD.encode(Digest::of(csr_der).0);
+        self.sign(&Claims {
+            sans: Some([id.as_str()]),
+            cnf: Some(Confirmation { request }),
+            ..self.claims("1.0/sign", id.as_str(), now)
+        })
     }
 
     /// Allows to revoke one serial number (decimal).
@@ -101,29 +130,32 @@ impl Minter {
         self.sign(&self.claims("1.0/revoke", serial, now))
     }
 
-    fn claims(&self, path: &str, subject: &str, now: Timestamp) -> Value {
+    fn claims<'a>(&'a self, path: &str, subject: &'a str, now: Timestamp) -> Claims<'a> {
         let now = now.unix_timestamp();
-        json!({
-            "iss": self.provisioner,
-            "aud": format!("{}/{path}", self.base),
-            "sub": subject,
-            "iat": now,
-            "nbf": now,
-            "exp": now + LIFETIME_SECONDS,
-            "jti": random_id(),
-        })
+        Claims {
+            iss: &self.provisioner,
+            aud: format!("{}/{path}", self.base),
+            sub: subject,
+            iat: now,
+            nbf: now,
+            exp: now + LIFETIME_SECONDS,
+            jti: random_id(),
+            sans: None,
+            cnf: None,
+        }
     }
 
-    fn sign(&self, claims: &Value) -> String {
-        let header = json!({ "alg": "ES256", "kid": self.key.kid, "typ": "JWT" });
-        let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
-        let signed = format!("{}.{}", encode(&header), encode(claims));
+    fn sign(&self, claims: &Claims<'_>) -> String {
+        let claims = serde_json::to_vec(claims).expect("there are only texts and integers");
+        let mut token = format!("{}.{}", self.header, URL_SAFE_NO_PAD.encode(claims));
         let signature = self
             .key
             .key
-            .sign(&SystemRandom::new(), signed.as_bytes())
+            .sign(&SystemRandom::new(), token.as_bytes())
             .expect("a P-256 key can sign");
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        token
     }
 }
 
@@ -137,6 +169,7 @@ fn random_id() -> String {
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+    use serde_json::Value;
     use time::macros::datetime;
 
     use super::*;
