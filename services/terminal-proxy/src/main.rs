@@ -1,5 +1,6 @@
 //! The process of the proxy: settings, log, composition, listener. The only file that sees all of them.
 
+mod allocator;
 mod commands;
 mod open_files;
 
@@ -9,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::chassis::config::{self as chassis_config, ConfigError, listen};
-use common::chassis::server::{self, Tls};
-use common::chassis::{problem::error_chain, shutdown::Shutdown, telemetry};
+use common::chassis::{problem::error_chain, server, shutdown::Shutdown, telemetry};
 use common::domain::{Clock, SystemClock};
 use common::store::{Migrations, Store};
 use terminal_proxy::adapters::SocketNetwork;
@@ -51,7 +51,7 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     proxy.start().await?;
     let mut options = proxy.server_options();
     if let Some(files) = config.tls.files()? {
-        options.tls = Some(Tls::load(files, None).await?);
+        options.tls = Some(server::Tls::load(files, None).await?);
     }
     server::serve(listen("BIND", config.bind).await?, proxy.router(), options, &shutdown);
     tracing::info!(address = %config.bind, "terminal-proxy serves on {}", config.bind);

@@ -21,9 +21,15 @@ mod report;
 
 use std::process::Command;
 
+use mimalloc::MiMalloc;
+
 use crate::genuine::Genuine;
 use crate::peers::{Peer, Stage};
 use crate::report::Report;
+
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Rounds of everything that takes a second or so.
 const ROUNDS: usize = 5;
