@@ -1,6 +1,5 @@
 //! The changes that come by the hundred when a fleet enrolls or renews: they share their commits.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -113,20 +112,6 @@ impl Change for MarkEnrolled {
 
     async fn write(&self, transaction: &mut Transaction) -> Result<Device, RegistryError> {
         life::mark_enrolled(transaction, &self.id, &self.systems).await
-    }
-
-    async fn write_plain(
-        transaction: &mut Transaction,
-        changes: &[Arc<Self>],
-    ) -> Result<Vec<Option<Device>>, StoreError> {
-        let mut seen = HashSet::new();
-        let wanted: Vec<_> = changes
-            .iter()
-            .filter(|change| seen.insert(&change.id))
-            .map(|change| (&change.id, change.systems.as_slice()))
-            .collect();
-        let mut marked = life::mark_admitted(transaction, &wanted).await?;
-        Ok(changes.iter().map(|change| marked.remove(&change.id)).collect())
     }
 }
 

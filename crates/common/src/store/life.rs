@@ -1,11 +1,8 @@
 //! What happens to a device after its admission: service, quarantine, release, decommissioning.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use super::given::sql_given;
-use super::jobs::Order;
-use super::statement::{row, sql, sql_about};
+use super::statement::sql;
 use super::transaction::Transaction;
 use super::{addresses, admission, audit, certificates, devices, jobs, live};
 use crate::domain::{
@@ -19,51 +16,25 @@ pub(super) async fn mark_enrolled(
     id: &DeviceId,
     systems: &[System],
 ) -> Result<Device, RegistryError> {
-    if let Some(device) = mark_admitted(transaction, &[(id, systems)]).await?.remove(id) {
-        return Ok(device);
-    }
+    let now = transaction.now;
+    let statement = sql(
+        "UPDATE device SET state = 'enrolled', enrolled_at = COALESCE(enrolled_at, $2)
+                         WHERE id = $1 AND state = 'admitted' AND address IS NOT NULL AND wireguard_key IS NOT NULL
+                             AND (SELECT certificate.state FROM certificate
+                                 WHERE certificate.id = device.certificate_id) = 'active'",
+    );
+    let is_marked = transaction.execute(statement.bind(id).bind(&now)).await? == 1;
     let device = lock(transaction, id).await?.device;
+    if is_marked {
+        record_enrolled(transaction, id, device.epoch).await?;
+        jobs::place(transaction, id, systems, JobAction::Ensure).await?;
+    }
     match device.state {
         DeviceState::Enrolled => Ok(device),
         DeviceState::Admitted | DeviceState::Quarantined | DeviceState::Retired => {
             Err(RegistryError::WrongState(device.state))
         }
     }
-}
-
-/// Puts many devices into service, of those that were admitted and have all that they need. Returns them.
-pub(super) async fn mark_admitted(
-    transaction: &mut Transaction,
-    wanted: &[(&DeviceId, &[System])],
-) -> Result<HashMap<DeviceId, Device>, StoreError> {
-    let now = transaction.now;
-    let rows = wanted.iter().map(|(id, _)| row().bind(*id).bind(&now));
-    let texts = sql_given!(
-        (device, now)
-        "UPDATE device SET state = 'enrolled', enrolled_at = COALESCE(device.enrolled_at, given.now)
-         FROM given
-         WHERE device.id = given.device AND device.state = 'admitted'
-             AND (SELECT certificate.state FROM certificate
-                 WHERE certificate.id = device.certificate_id
-                     AND device.address IS NOT NULL AND device.wireguard_key IS NOT NULL) = 'active'
-         RETURNING id, state, group_name, device_type, display_name, epoch, address, wireguard_key, created_at,
-             enrolled_at, retired_at, last_connected_at"
-    );
-    let mut marked = HashMap::new();
-    for row in transaction.all(sql_about(texts, rows.collect())).await? {
-        let device = devices::device(&row)?;
-        record_enrolled(transaction, &device.id, device.epoch).await?;
-        marked.insert(device.id.clone(), device);
-    }
-    let in_service = wanted.iter().filter(|(id, _)| marked.contains_key(*id));
-    let orders: Vec<_> = in_service
-        .flat_map(|(device, systems)| {
-            let action = JobAction::Ensure;
-            systems.iter().map(move |&system| Order { device, system, action })
-        })
-        .collect();
-    jobs::place_all(transaction, &orders).await?;
-    Ok(marked)
 }
 
 pub(super) async fn record_enrolled(
