@@ -72,8 +72,9 @@ impl Recorded {
 }
 
 fn is_due(recorded: Option<&Recorded>, facts: &LiveFacts, now: Timestamp) -> bool {
+    // Of a device that never came there is nothing to write.
     let Some(recorded) = recorded else {
-        return true;
+        return facts.last_handshake_at.is_some();
     };
     recorded.online != is_online(facts, now)
         || recorded.had_handshake != facts.last_handshake_at.is_some()

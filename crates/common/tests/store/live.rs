@@ -22,6 +22,24 @@ pub(crate) async fn facts_are_written_at_most_every_thirty_seconds<D: TestDataba
     fleet.end().await;
 }
 
+pub(crate) async fn of_a_device_that_never_came_nothing_is_written<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    fleet.enroll("pump-7").await;
+
+    fleet.store.record_live(&[facts(None, 0)]).await.unwrap();
+    assert_eq!((recorded(&fleet).await, events(&fleet).await), (None, 0));
+
+    let handshake = Some(fleet.clock.now());
+    fleet.store.record_live(&[facts(handshake, 1)]).await.unwrap();
+    fleet.clock.advance(Duration::from_mins(4));
+    fleet.store.record_live(&[facts(None, 2)]).await.unwrap();
+    assert_eq!(
+        (recorded(&fleet).await, events(&fleet).await),
+        (Some(facts(None, 2)), 2)
+    );
+    fleet.end().await;
+}
+
 pub(crate) async fn coming_and_going_are_written_at_once_and_become_events<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     fleet.enroll("pump-7").await;
