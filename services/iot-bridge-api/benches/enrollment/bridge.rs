@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use reqwest::{Certificate, Client};
 use tempfile::TempDir;
 
+use crate::client::Clients;
 use crate::cpu::Program;
 use crate::postgres::Postgres;
 use crate::process::{Process, free_port, printed};
@@ -13,7 +13,7 @@ use crate::step_ca::StepCa;
 pub(crate) struct Bridge {
     pub(crate) url: String,
     pub(crate) token: String,
-    pub(crate) client: Client,
+    pub(crate) clients: Clients,
     process: Process,
     _home: TempDir,
 }
@@ -27,7 +27,7 @@ impl Bridge {
     }
 
     /// Starts one on PostgreSQL, or else on a SQLite file.
-    pub(crate) async fn start(authority: &StepCa, postgres: Option<&Postgres>) -> Self {
+    pub(crate) fn start(authority: &StepCa, postgres: Option<&Postgres>) -> Self {
         let home = tempfile::tempdir().unwrap();
         let (certificate, key) = (home.path().join("server.crt"), home.path().join("server.key"));
         authority.server_certificate(&certificate, &key);
@@ -56,11 +56,10 @@ impl Bridge {
         let said = printed(&mut command(&order));
         let token = said.lines().find(|line| line.starts_with("ibt_")).unwrap();
         let process = Process::start(command(&["serve"]), &home.path().join("log"), tls);
-        let roots = Certificate::from_pem_bundle(authority.root_pem().as_bytes()).unwrap();
         Self {
             url: format!("https://localhost:{tls}/devices"),
             token: token.to_owned(),
-            client: Client::builder().tls_certs_only(roots).no_proxy().build().unwrap(),
+            clients: Clients::new(&authority.root_pem()),
             process,
             _home: home,
         }

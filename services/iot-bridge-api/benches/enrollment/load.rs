@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::domain::{CertificateIntent, DeviceId, Digest, WireguardPrivateKey};
+use common::domain::{Clock as _, DeviceId, SystemClock, WireguardPrivateKey};
 use futures_util::{StreamExt as _, stream};
-use iot_bridge_api::ports::CertificateAuthority as _;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use reqwest::StatusCode;
+use reqwest::{RequestBuilder, StatusCode};
 use serde_json::json;
 
 use crate::bridge::Bridge;
+use crate::client::Connections;
 use crate::cpu::{Meter, Program};
 use crate::step_ca::StepCa;
 
@@ -53,6 +53,7 @@ impl Figures {
 
 /// The devices of one round. Their keys and requests are made before anything is measured.
 pub(crate) struct Load {
+    connections: Connections,
     concurrency: usize,
     devices: Vec<Arc<Device>>,
 }
@@ -65,25 +66,29 @@ struct Device {
 }
 
 impl Load {
-    pub(crate) fn new(round: usize, devices: usize, concurrency: usize) -> Self {
-        let devices = (0..devices).map(|number| Arc::new(Device::new(&format!("device-{round}-{number}"))));
+    pub(crate) fn new(connections: Connections, round: usize, devices: usize, concurrency: usize) -> Self {
+        let way = match connections {
+            Connections::Own => "own",
+            Connections::Kept => "kept",
+        };
+        let devices = (0..devices).map(|number| Device::new(&format!("device-{way}-{round}-{number}")));
         Self {
+            connections,
             concurrency,
-            devices: devices.collect(),
+            devices: devices.map(Arc::new).collect(),
         }
     }
 
     /// Has every request signed by step-ca, each with a token of its own, and nothing else.
     pub(crate) async fn direct(&self, authority: &StepCa, figures: &mut Figures) {
         let meter = Meter::start(&[Program::this(), authority.program()]);
+        let client = authority.clients.over(self.connections);
         self.run(figures, async |device| {
-            let intent = CertificateIntent {
-                id: uuid::Uuid::now_v7(),
-                device_id: device.id.clone(),
-                csr_der: device.csr_der.clone(),
-                key_digest: Digest::of(&device.csr_der),
-            };
-            authority.adapter.sign(&intent).await.unwrap();
+            let token = authority
+                .minter
+                .for_signing(&device.id, &device.csr_der, SystemClock.now());
+            let body = json!({ "csr": device.csr_pem, "ott": token });
+            must_create(client.post(&authority.url).json(&body)).await;
         })
         .await;
         figures.add(meter.stop());
@@ -92,14 +97,11 @@ impl Load {
     /// Enrolls every device at the bridge.
     pub(crate) async fn bridge(&self, bridge: &Bridge, others: &[Program], figures: &mut Figures) {
         let meter = Meter::start(&[&[Program::this(), bridge.program()], others].concat());
+        let client = bridge.clients.over(self.connections);
         self.run(figures, async |device| {
             let url = format!("{}/{}/enroll", bridge.url, device.id);
-            let request = bridge.client.post(url).bearer_auth(&bridge.token);
             let body = json!({ "csr": device.csr_pem, "wg_public_key": device.wireguard_key });
-            let response = request.json(&body).send().await.unwrap();
-            let status = response.status();
-            let answer = response.text().await.unwrap();
-            assert_eq!(status, StatusCode::CREATED, "{answer}");
+            must_create(client.post(url).bearer_auth(&bridge.token).json(&body)).await;
         })
         .await;
         figures.add(meter.stop());
@@ -131,4 +133,11 @@ impl Device {
             wireguard_key: WireguardPrivateKey::generate().public_key().to_base64(),
         }
     }
+}
+
+async fn must_create(request: RequestBuilder) {
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let answer = response.text().await.unwrap();
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
 }

@@ -20,8 +20,7 @@ use tokio::sync::Mutex;
 use url::Url;
 use x509_parser::num_bigint::BigUint;
 
-use self::one_time_token::Minter;
-pub use self::one_time_token::ProvisionerKey;
+pub use self::one_time_token::{Minter, ProvisionerKey};
 use self::trust::Pinned;
 pub use self::trust::RootFingerprint;
 use crate::kill_points::{KillPoint, reach};

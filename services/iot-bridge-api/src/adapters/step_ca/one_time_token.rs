@@ -87,7 +87,8 @@ struct Confirmation {
 }
 
 /// Makes tokens.
-pub(super) struct Minter {
+#[derive(Debug)]
+pub struct Minter {
     key: ProvisionerKey,
     /// The header of every token, encoded.
     header: String,
@@ -98,7 +99,7 @@ pub(super) struct Minter {
 
 impl Minter {
     /// Speaks for a provisioner of the authority at this address.
-    pub(super) fn new(key: ProvisionerKey, provisioner: String, url: &Url) -> Self {
+    pub fn new(key: ProvisionerKey, provisioner: String, url: &Url) -> Self {
         let public_key = key.key.public_key().as_der().expect("a P-256 key can be written");
         let header = json!({ "alg": "ES256", "kid": key.kid, "typ": "JWT" });
         Self {
@@ -116,7 +117,7 @@ impl Minter {
     }
 
     /// Allows one certificate for these names and this one request, which only `cnf` binds.
-    pub(super) fn for_signing(&self, id: &DeviceId, csr_der: &[u8], now: Timestamp) -> String {
+    pub fn for_signing(&self, id: &DeviceId, csr_der: &[u8], now: Timestamp) -> String {
         let request = URL_SAFE_NO_PAD.encode(Digest::of(csr_der).0);
         self.sign(&Claims {
             sans: Some([id.as_str()]),
