@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use common::chassis::config::{
     ConfigError, DatabaseSettings, LogSettings, ProxySettings, TlsSettings, is_loopback, strong_secret,
 };
-use common::domain::{DeviceId, GroupName, IdPattern};
+use common::domain::{DeviceId, GroupName, IdPattern, TokenPurpose};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -135,6 +135,10 @@ pub struct CreateToken {
     /// The group that the devices get.
     #[arg(long, default_value = "default", value_parser = parse_group)]
     pub group: GroupName,
+    /// `enroll`, or `return`: a ticket for one known device that was stored longer than its certificate lived. It is good
+    /// once, for 168 hours at most, and what the device had before ends with it.
+    #[arg(long, default_value = "enroll", value_parser = parse_purpose)]
+    pub purpose: TokenPurpose,
     /// How long the token lives, in hours.
     #[arg(long, default_value_t = 168)]
     pub hours: u32,
@@ -261,6 +265,7 @@ impl From<&CreateToken> for TokenOrder {
         };
         Self {
             group: create.group.clone(),
+            purpose: create.purpose,
             lifetime: Duration::from_hours(create.hours.into()),
             ..order
         }
@@ -269,6 +274,10 @@ impl From<&CreateToken> for TokenOrder {
 
 fn parse_pattern(text: &str) -> Result<IdPattern, String> {
     IdPattern::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_purpose(text: &str) -> Result<TokenPurpose, String> {
+    TokenPurpose::parse(text).ok_or_else(|| "a token's purpose is `enroll` or `return`".to_owned())
 }
 
 fn parse_group(text: &str) -> Result<GroupName, String> {

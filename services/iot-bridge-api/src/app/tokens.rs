@@ -10,12 +10,16 @@ use common::domain::{
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use super::fleet::MAX_REENROLL_WINDOW;
 use super::token_secret::TokenPepper;
 
 /// How long a token lives when nobody says otherwise.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_hours(24 * 7);
 /// Longest life of a token.
 pub const MAX_LIFETIME: Duration = Duration::from_hours(24 * 366);
+/// Longest life of a return ticket. It opens the door to the identity of a device in service, so it lives no longer than
+/// the other permission to enroll again, [`MAX_REENROLL_WINDOW`].
+pub const MAX_RETURN_LIFETIME: Duration = MAX_REENROLL_WINDOW;
 /// Largest batch: more than the largest address range has.
 pub const MAX_QUOTA: u32 = 2_000_000;
 
@@ -52,6 +56,23 @@ impl TokenOrder {
             lifetime: DEFAULT_LIFETIME,
         }
     }
+
+    fn check(&self) -> Result<(), CreateTokenError> {
+        if !(1..=MAX_QUOTA).contains(&self.quota) {
+            return Err(CreateTokenError::Quota);
+        }
+        if self.lifetime < Duration::from_secs(1) || self.lifetime > MAX_LIFETIME {
+            return Err(CreateTokenError::Lifetime);
+        }
+        match self.purpose {
+            // It replaces the identity of a device that may be in service: never a whole fleet's.
+            TokenPurpose::Return if self.quota != 1 || DeviceId::parse(self.id_pattern.as_str()).is_err() => {
+                Err(CreateTokenError::ReturnDevice)
+            }
+            TokenPurpose::Return if self.lifetime > MAX_RETURN_LIFETIME => Err(CreateTokenError::ReturnLifetime),
+            TokenPurpose::Enroll | TokenPurpose::Return => Ok(()),
+        }
+    }
 }
 
 /// A token that was just made; its secret is shown this once.
@@ -72,6 +93,12 @@ pub enum CreateTokenError {
     /// No time, or too much.
     #[error("the lifetime must be between one second and 366 days")]
     Lifetime,
+    /// A return ticket for more than one device, or for more than once.
+    #[error("a return ticket is for one device, and enrolls it once")]
+    ReturnDevice,
+    /// A return ticket for too long.
+    #[error("a return ticket lives for at most seven days")]
+    ReturnLifetime,
     /// The database is away.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,6 +119,7 @@ impl Tokens {
 
     /// Makes a token.
     pub async fn create(&self, order: TokenOrder, by: &Actor) -> Result<FreshToken, CreateTokenError> {
+        order.check()?;
         let TokenOrder {
             id_pattern,
             quota,
@@ -99,12 +127,6 @@ impl Tokens {
             purpose,
             lifetime,
         } = order;
-        if !(1..=MAX_QUOTA).contains(&quota) {
-            return Err(CreateTokenError::Quota);
-        }
-        if lifetime < Duration::from_secs(1) || lifetime > MAX_LIFETIME {
-            return Err(CreateTokenError::Lifetime);
-        }
         let (secret, digest) = self.pepper.generate();
         let secret_hash = *digest.as_digest();
         let expires_at = self.clock.now() + lifetime;

@@ -323,7 +323,8 @@ pub(super) fn registry(error: RegistryError) -> Problem {
 pub(super) fn create_token(error: CreateTokenError) -> Problem {
     match error {
         CreateTokenError::Quota => invalid_field("quota"),
-        CreateTokenError::Lifetime => invalid_field("expires_in_seconds"),
+        CreateTokenError::ReturnDevice => invalid_field("device_id"),
+        CreateTokenError::Lifetime | CreateTokenError::ReturnLifetime => invalid_field("expires_in_seconds"),
         CreateTokenError::Store(error) => store(error),
     }
 }

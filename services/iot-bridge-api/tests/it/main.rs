@@ -19,6 +19,7 @@ mod process;
 mod provision;
 mod renewal;
 mod step_ca;
+mod return_ticket;
 mod sweep;
 mod updates;
 mod webhook_inputs;

@@ -66,7 +66,8 @@ fn tokens_are_made_listed_and_ended_at_the_command_line() {
     );
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+/// Runs the program over the database in a folder, with the pepper of the tests.
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_iot-bridge-api"))
         .args(arguments)
         .env_clear()

@@ -196,34 +196,6 @@ async fn a_device_that_is_allowed_to_brings_another_key_and_keeps_its_address() 
 }
 
 #[tokio::test]
-async fn a_return_ticket_brings_a_device_back_whose_certificate_has_ended() {
-    use common::domain::TokenPurpose;
-    use iot_bridge_api::app::tokens::TokenOrder;
-    let world = World::new().await;
-    let (device, leaf) = world.certified(ID).await;
-    world.clock.advance(Duration::from_hours(24 * 60));
-    let ordinary = world.enroll(ID, &world.token_for(ID).await, &device.request()).await;
-    assert_eq!(ordinary.status_and_slug(), (409, "already-enrolled".to_owned()));
-    let order = TokenOrder {
-        purpose: TokenPurpose::Return,
-        ..TokenOrder::for_device(&ID.parse().unwrap())
-    };
-    let ticket = world.token(order).await;
-
-    let back = world.enroll(ID, &ticket, &device.request()).await;
-
-    assert_eq!(back.status, StatusCode::CREATED, "{back:?}");
-    assert_eq!(back.json()["wireguard_ip"], "10.8.0.2");
-    let check_in = async |leaf: &str| world.as_device("POST", CHECK_IN, leaf, None).await.status;
-    assert_eq!(check_in(&back.field("certificate")).await, StatusCode::OK);
-    assert_eq!(check_in(&leaf).await, StatusCode::UNAUTHORIZED);
-    let unknown = world
-        .enroll("pump-9", &ticket, &TestDevice::new("pump-9").request())
-        .await;
-    assert_eq!(unknown.status_and_slug(), (403, "device-mismatch".to_owned()));
-}
-
-#[tokio::test]
 async fn what_is_not_configured_is_null() {
     let world = World::new().await;
     let (_, leaf) = world.certified(ID).await;

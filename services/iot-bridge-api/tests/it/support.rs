@@ -7,6 +7,7 @@ mod lease;
 pub(crate) mod neighbours;
 mod people;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,6 +146,11 @@ impl World {
 
     /// Ends the process, in order or as a power cut does, and starts it again; the others do not notice.
     pub(crate) async fn restart(self, in_order: bool) -> Self {
+        self.restart_after(in_order, |_folder| ()).await
+    }
+
+    /// The same; meanwhile somebody else works on the database in this folder.
+    pub(crate) async fn restart_after(self, in_order: bool, meanwhile: impl FnOnce(&Path)) -> Self {
         if in_order {
             self.store.close().await;
         }
@@ -160,6 +166,7 @@ impl World {
             router,
         } = self;
         drop((services, store, router));
+        meanwhile(folder.path());
         let surroundings = Surroundings {
             ca,
             hub,
