@@ -42,13 +42,15 @@ impl FailureLimiter {
 
     /// Counts one failure. Returns `problem`, or 429 when the client has failed too often.
     pub fn refusal(&self, client: ClientAddress, problem: Problem) -> Problem {
-        match self.count(client.0, Instant::now()) {
-            Ok(()) => problem,
-            Err(wait) => {
-                tracing::warn!(client.address = %client.0, "Too many failed attempts");
-                Problem::rate_limited(wait)
-            }
-        }
+        self.count_failure(client).err().unwrap_or(problem)
+    }
+
+    /// Counts one failure. The error is the 429 for a client that has failed too often.
+    pub fn count_failure(&self, client: ClientAddress) -> Result<(), Problem> {
+        self.count(client.0, Instant::now()).map_err(|wait| {
+            tracing::warn!(client.address = %client.0, "Too many failed attempts");
+            Problem::rate_limited(wait)
+        })
     }
 
     /// The generic cell rate algorithm: one instant a client, at which its bucket is full again.

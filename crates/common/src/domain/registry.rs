@@ -73,11 +73,25 @@ pub trait DeviceRegistry: Send + Sync + 'static {
     /// Adds a network's addresses to the pool; repeatable.
     async fn ensure_pool(&self, network: &VpnNetwork) -> Result<(), StoreError>;
 
-    /// Whether a token is good, and for this id when one is named. It spends nothing; a no is counted and recorded.
+    /// Whether a token is good, and for this id when one is named. It spends nothing and records nothing: see
+    /// [`Self::record_refused_token`].
     async fn check_token(&self, token: &Digest, id: Option<&DeviceId>) -> Result<(), AdmitError>;
 
+    /// Counts at a token, if there is one, that it was refused, and records why. That something is away is no refusal.
+    async fn record_refused_token(
+        &self,
+        token: &Digest,
+        id: Option<&DeviceId>,
+        refused: &AdmitError,
+    ) -> Result<(), StoreError>;
+
     /// Counts a request at its token that was refused before it became an application, and records why: fixed words.
-    async fn record_refusal(&self, id: &DeviceId, token: &Digest, reason: &'static str) -> Result<(), StoreError>;
+    async fn record_refusal(
+        &self,
+        id: Option<&DeviceId>,
+        token: &Digest,
+        reason: &'static str,
+    ) -> Result<(), StoreError>;
 
     /// Decides an application that came with a token: token, keys, address and intent in one step. The same
     /// token with the same request again gets the same answer.

@@ -22,17 +22,29 @@ impl DeviceRegistry for Store {
     }
 
     async fn check_token(&self, token: &Digest, id: Option<&DeviceId>) -> Result<(), AdmitError> {
-        let verdict = self.check(token, id).await;
-        if let Err(refusal) = &verdict
-            && !matches!(refusal, AdmitError::Store(_))
-        {
-            self.refuse(id, token, Refusal::of(refusal)).await?;
-        }
-        verdict
+        let known = self.token(token).await?;
+        admission::judge_token(known, id, self.shared.clock.now()).map(drop)
     }
 
-    async fn record_refusal(&self, id: &DeviceId, token: &Digest, reason: &'static str) -> Result<(), StoreError> {
-        self.refuse(Some(id), token, Refusal::For(reason)).await
+    async fn record_refused_token(
+        &self,
+        token: &Digest,
+        id: Option<&DeviceId>,
+        refused: &AdmitError,
+    ) -> Result<(), StoreError> {
+        if matches!(refused, AdmitError::Store(_)) {
+            return Ok(());
+        }
+        self.refuse(id, token, Refusal::of(refused)).await
+    }
+
+    async fn record_refusal(
+        &self,
+        id: Option<&DeviceId>,
+        token: &Digest,
+        reason: &'static str,
+    ) -> Result<(), StoreError> {
+        self.refuse(id, token, Refusal::For(reason)).await
     }
 
     async fn admit(&self, id: &DeviceId, token: &Digest, application: &Application) -> Result<Admission, AdmitError> {
@@ -44,10 +56,8 @@ impl DeviceRegistry for Store {
         };
         let decision = self.commit(change).await;
         // The refusal undid what it was about, so its record comes after.
-        if let Err(refusal) = &decision
-            && !matches!(refusal, AdmitError::Store(_))
-        {
-            self.refuse(Some(id), token, Refusal::of(refusal)).await?;
+        if let Err(refusal) = &decision {
+            self.record_refused_token(token, Some(id), refusal).await?;
         }
         decision
     }
@@ -139,11 +149,6 @@ impl DeviceRegistry for Store {
 }
 
 impl Store {
-    async fn check(&self, token: &Digest, id: Option<&DeviceId>) -> Result<(), AdmitError> {
-        let known = self.token(token).await?;
-        admission::judge_token(known, id, self.shared.clock.now()).map(drop)
-    }
-
     async fn refuse(&self, id: Option<&DeviceId>, token: &Digest, refusal: Refusal) -> Result<(), StoreError> {
         let (id, secret) = (id.cloned(), *token);
         self.commit(Refuse { id, secret, refusal }).await

@@ -310,13 +310,25 @@ pub(crate) async fn a_token_is_checked_without_being_spent_and_a_no_is_counted<D
     fleet.store.check_token(&token, None).await.unwrap();
     let other = fleet.store.check_token(&token, Some(&id("valve-7"))).await;
     let unknown = fleet.store.check_token(&random_digest(), None).await;
-    let reason = "cn-mismatch";
-    fleet.store.record_refusal(&id("pump-7"), &token, reason).await.unwrap();
-
     assert!(matches!(other, Err(AdmitError::DeviceMismatch)), "{other:?}");
     assert!(matches!(unknown, Err(AdmitError::InvalidToken)), "{unknown:?}");
-    assert_eq!(fleet.last_detail().await["reason"], reason);
-    let listed = fleet.store.tokens().await.unwrap().remove(0);
-    assert_eq!((listed.used, listed.refused), (0, 2));
+    let refused = async || fleet.store.tokens().await.unwrap().remove(0).refused;
+    assert_eq!(refused().await, 0);
+
+    for (secret, reason) in [(&token, "token_expired"), (&random_digest(), "unknown_token")] {
+        let error = AdmitError::InvalidToken;
+        fleet.store.record_refused_token(secret, None, &error).await.unwrap();
+        assert_eq!(fleet.last_detail().await["reason"], reason);
+    }
+    for device in [Some(id("pump-7")), None] {
+        let reason = "cn-mismatch";
+        fleet
+            .store
+            .record_refusal(device.as_ref(), &token, reason)
+            .await
+            .unwrap();
+        assert_eq!(fleet.last_detail().await["reason"], reason);
+    }
+    assert_eq!(refused().await, 3);
     fleet.end().await;
 }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use common::domain::{
     Admission, AdmitError, Application, CertificateIntent, Clock, Device, DeviceDirectory, DeviceId, DeviceRegistry,
-    DeviceState, IssuedCertificate, RegistryError, StoreError, System, Timestamp, WireguardKey, WireguardPrivateKey,
+    DeviceState, InvalidWireguardKey, IssuedCertificate, RegistryError, StoreError, System, Timestamp, WireguardKey,
+    WireguardPrivateKey,
 };
 
-use super::alignment::AlignError;
 use super::csr::{AcceptedCsr, CsrRejection};
 use super::presence::Place;
 use super::refusals;
+pub use super::refusals::EnrollError;
 use super::token_secret::TokenDigest;
 use super::turns::Turns;
 use super::{Authority, Network};
@@ -39,8 +40,8 @@ pub struct Applicant {
 pub struct EnrollmentRequest {
     /// The certificate signing request, PEM.
     pub csr: String,
-    /// The device's WireGuard public key; without one the bridge makes a pair.
-    pub wireguard_key: Option<WireguardKey>,
+    /// The device's WireGuard public key, as far as it could be read; without one the bridge makes a pair.
+    pub wireguard_key: Result<Option<WireguardKey>, InvalidWireguardKey>,
     /// What kind of device it says it is.
     pub device_type: Option<String>,
     /// What people call it.
@@ -76,38 +77,6 @@ pub struct Enrolled {
     pub repeated: bool,
     /// Our time, for devices without a clock.
     pub server_time: Timestamp,
-}
-
-/// Why a device is not enrolled.
-#[derive(Debug, thiserror::Error)]
-pub enum EnrollError {
-    /// The request for a certificate is not acceptable.
-    #[error("the CSR is not acceptable")]
-    Csr(#[from] CsrRejection),
-    /// The WireGuard key is the hub's own.
-    #[error("the WireGuard key is the hub's own")]
-    WireguardKeyInvalid,
-    /// Token, keys or record do not allow it.
-    #[error(transparent)]
-    Admit(#[from] AdmitError),
-    /// Another system said no, or something that is not believed.
-    #[error(transparent)]
-    Upstream(UpstreamError),
-}
-
-impl From<StoreError> for EnrollError {
-    fn from(error: StoreError) -> Self {
-        Self::Admit(error.into())
-    }
-}
-
-impl From<AlignError> for EnrollError {
-    fn from(error: AlignError) -> Self {
-        match error {
-            AlignError::Upstream(error) => Self::Upstream(error),
-            AlignError::Store(error) => error.into(),
-        }
-    }
 }
 
 /// Enrolls devices.
@@ -160,15 +129,37 @@ impl Enrollment {
         }
     }
 
-    /// Lets the holder of a token speak for a device. The token is not spent yet.
-    pub async fn authenticate(&self, id: &DeviceId, token: TokenDigest) -> Result<Applicant, EnrollError> {
+    /// Lets the holder of a token speak for a device. The token is not spent yet. A no is not recorded yet either: see
+    /// [`Self::record_refused_token`].
+    pub async fn authenticate(&self, id: &DeviceId, token: TokenDigest) -> Result<Applicant, AdmitError> {
         self.registry.check_token(token.as_digest(), Some(id)).await?;
         Ok(Applicant { id: id.clone(), token })
+    }
+
+    /// Records why a token opened nothing. Anybody can bring a wrong one, so the caller bounds how often.
+    pub async fn record_refused_token(
+        &self,
+        id: Option<&DeviceId>,
+        token: TokenDigest,
+        refused: &AdmitError,
+    ) -> Result<(), StoreError> {
+        self.registry.record_refused_token(token.as_digest(), id, refused).await
+    }
+
+    /// Refuses the holder of a token a CSR that does not say for whom it is; counted and recorded like any other. The
+    /// error is that of a token which is not good.
+    pub async fn refuse(&self, token: TokenDigest, rejection: CsrRejection) -> Result<EnrollError, AdmitError> {
+        let digest = token.as_digest();
+        self.registry.check_token(digest, None).await?;
+        self.registry.record_refusal(None, digest, rejection.code()).await?;
+        Ok(rejection.into())
     }
 
     /// Enrolls a device, or goes on where a former request for it stopped.
     pub async fn enroll(&self, applicant: &Applicant, request: EnrollmentRequest) -> Result<Outcome, EnrollError> {
         let Applicant { id, token } = applicant;
+        let key = request.wireguard_key.map_err(EnrollError::from);
+        self.recorded(applicant, key).await?;
         let accepted = self.accept(applicant, &request.csr).await?;
         let application = self.application(accepted, request).await;
         let (application, private_key) = self.recorded(applicant, application).await?;
@@ -192,7 +183,7 @@ impl Enrollment {
     async fn recorded<T>(&self, applicant: &Applicant, decided: Result<T, EnrollError>) -> Result<T, EnrollError> {
         if let Some(reason) = decided.as_ref().err().and_then(refusals::reason) {
             self.registry
-                .record_refusal(&applicant.id, applicant.token.as_digest(), reason)
+                .record_refusal(Some(&applicant.id), applicant.token.as_digest(), reason)
                 .await?;
         }
         decided
@@ -209,7 +200,7 @@ impl Enrollment {
         csr: AcceptedCsr,
         request: EnrollmentRequest,
     ) -> Result<(Application, Option<WireguardPrivateKey>), EnrollError> {
-        let (wireguard_key, private_key) = request.wireguard_key.map_or_else(make_pair, |key| (key, None));
+        let (wireguard_key, private_key) = request.wireguard_key?.map_or_else(make_pair, |key| (key, None));
         // When the hub is away the question is asked again before the device becomes a member.
         if self
             .network

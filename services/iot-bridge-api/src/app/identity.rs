@@ -34,6 +34,9 @@ pub enum ProofError {
     /// It is good and the device is shut out for now.
     #[error("the device is in quarantine")]
     Quarantined,
+    /// It is good, and another device's than the one that is spoken for.
+    #[error("the certificate is another device's")]
+    OtherDevice,
     /// The database is away.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -83,20 +86,9 @@ impl Identities {
     }
 
     /// Recognises the device that holds this certificate (DER). The first use of a renewed certificate makes it the
-    /// current one.
+    /// current one. A no is not recorded yet: see [`Self::record_refused`].
     pub async fn recognise(&self, leaf: &[u8]) -> Result<ProvenDevice, ProofError> {
-        let id = certificate::device_id(leaf).ok_or(ProofError::NotCurrent)?;
-        let proof = self.look(&id, leaf).await;
-        let reason = match &proof {
-            Err(ProofError::NotCurrent) => "certificate_not_current",
-            Err(ProofError::Quarantined) => "quarantined",
-            Err(ProofError::Store(_)) | Ok(_) => return proof,
-        };
-        self.refusals.record(&id, "device.refused", reason).await?;
-        proof
-    }
-
-    async fn look(&self, id: &DeviceId, leaf: &[u8]) -> Result<ProvenDevice, ProofError> {
+        let id = &certificate::device_id(leaf).ok_or(ProofError::NotCurrent)?;
         let device = self.directory.find(id).await?.ok_or(ProofError::NotCurrent)?;
         let certificate = self.current(id, leaf).await?.ok_or(ProofError::NotCurrent)?;
         match device.state {
@@ -112,6 +104,21 @@ impl Identities {
         }
         let device = self.record(id, &certificate).await?;
         Ok(ProvenDevice { device, certificate })
+    }
+
+    /// Records why a certificate let nobody in. Whoever is shut out can come again and again, so the caller bounds how
+    /// often.
+    pub async fn record_refused(&self, leaf: &[u8], refused: &ProofError) -> Result<(), StoreError> {
+        let reason = match refused {
+            ProofError::NotCurrent => "certificate_not_current",
+            ProofError::Quarantined => "quarantined",
+            ProofError::OtherDevice => "device_mismatch",
+            ProofError::Store(_) => return Ok(()),
+        };
+        match certificate::device_id(leaf) {
+            Some(id) => self.refusals.record(&id, "device.refused", reason).await,
+            None => Ok(()),
+        }
     }
 
     async fn current(&self, id: &DeviceId, leaf: &[u8]) -> Result<Option<CertificateRecord>, StoreError> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use common::domain::{
-    AuditTrail, Clock, DeviceDirectory, DeviceRegistry, StoreError, Timestamp, VpnAddress, WireguardKey,
+    AuditTrail, Clock, DeviceDirectory, DeviceRegistry, InvalidWireguardKey, StoreError, Timestamp, VpnAddress,
+    WireguardKey,
 };
 
 use super::Network;
@@ -74,8 +75,12 @@ impl Presence {
         Ok(now)
     }
 
-    /// Gives a device another key, and its place under it.
-    pub async fn bring_key(&self, device: &ProvenDevice, key: WireguardKey) -> Result<Place, EnrollError> {
+    /// Gives a device another key, as far as it could be read, and its place under it.
+    pub async fn bring_key(
+        &self,
+        device: &ProvenDevice,
+        key: Result<WireguardKey, InvalidWireguardKey>,
+    ) -> Result<Place, EnrollError> {
         let place = self.replace_key(device, key).await;
         if let Some(reason) = place.as_ref().err().and_then(reason) {
             self.refusals
@@ -85,7 +90,12 @@ impl Presence {
         place
     }
 
-    async fn replace_key(&self, device: &ProvenDevice, key: WireguardKey) -> Result<Place, EnrollError> {
+    async fn replace_key(
+        &self,
+        device: &ProvenDevice,
+        key: Result<WireguardKey, InvalidWireguardKey>,
+    ) -> Result<Place, EnrollError> {
+        let key = key?;
         let hub_key = self.network.hub_key().await?;
         if hub_key == key {
             return Err(EnrollError::WireguardKeyInvalid);

@@ -1,12 +1,50 @@
-//! What devices were refused, for the audit trail.
+//! Why devices are refused what they ask for, also for the audit trail.
 
 use std::sync::Arc;
 
-use common::domain::{Actor, AuditEvent, AuditTrail, DeviceId, StoreError};
+use common::domain::{Actor, AdmitError, AuditEvent, AuditTrail, DeviceId, InvalidWireguardKey, StoreError};
 
-use super::enrollment::EnrollError;
+use super::alignment::AlignError;
+use super::csr::CsrRejection;
 use crate::ports::UpstreamError;
-use common::domain::AdmitError;
+
+/// Why a device is not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    /// The request for a certificate is not acceptable.
+    #[error("the CSR is not acceptable")]
+    Csr(#[from] CsrRejection),
+    /// The WireGuard key is none, or the hub's own.
+    #[error("the WireGuard key is none that a device may have")]
+    WireguardKeyInvalid,
+    /// Token, keys or record do not allow it.
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    /// Another system said no, or something that is not believed.
+    #[error(transparent)]
+    Upstream(UpstreamError),
+}
+
+impl From<StoreError> for EnrollError {
+    fn from(error: StoreError) -> Self {
+        Self::Admit(error.into())
+    }
+}
+
+impl From<InvalidWireguardKey> for EnrollError {
+    fn from(_: InvalidWireguardKey) -> Self {
+        Self::WireguardKeyInvalid
+    }
+}
+
+impl From<AlignError> for EnrollError {
+    fn from(error: AlignError) -> Self {
+        match error {
+            AlignError::Upstream(error) => Self::Upstream(error),
+            AlignError::Store(error) => error.into(),
+        }
+    }
+}
 
 /// Records refusals: fixed words, nothing of the request.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use common::domain::{
 };
 
 use super::Authority;
+use super::csr::CsrRejection;
 use super::enrollment::EnrollError;
 use super::identity::ProvenDevice;
 use super::refusals::{Refusals, reason};
@@ -73,8 +74,13 @@ impl Renewals {
         }
     }
 
-    /// Renews the certificate of a device that proved who it is, or goes on where the same request stopped.
-    pub async fn renew(&self, device: &ProvenDevice, csr: &str) -> Result<RenewalOutcome, EnrollError> {
+    /// Renews the certificate of a device that proved who it is, or goes on where the same request stopped. The CSR comes
+    /// in PEM, or as what kept it from being read.
+    pub async fn renew(
+        &self,
+        device: &ProvenDevice,
+        csr: Result<&str, CsrRejection>,
+    ) -> Result<RenewalOutcome, EnrollError> {
         let outcome = self.decide(device, csr).await;
         if let Some(reason) = outcome.as_ref().err().and_then(reason) {
             let id = &device.device.id;
@@ -83,9 +89,13 @@ impl Renewals {
         outcome
     }
 
-    async fn decide(&self, device: &ProvenDevice, csr: &str) -> Result<RenewalOutcome, EnrollError> {
+    async fn decide(
+        &self,
+        device: &ProvenDevice,
+        csr: Result<&str, CsrRejection>,
+    ) -> Result<RenewalOutcome, EnrollError> {
         let id = &device.device.id;
-        let accepted = self.authority.accept(id, csr).await?;
+        let accepted = self.authority.accept(id, csr?).await?;
         let renewal = Renewal {
             csr_der: accepted.der,
             csr_digest: accepted.digest,

@@ -65,7 +65,7 @@ async fn operator(parts: &mut Parts, state: &AppState) -> Result<Operator, Probl
         let is_guess = matches!(error, TokenError::Invalid(_));
         let problem = Problem::from(error);
         if is_guess {
-            state.count_failure(client, problem)
+            state.refusal(client, problem)
         } else {
             problem
         }
@@ -90,7 +90,7 @@ impl FromRequestParts<AppState> for EnrollmentToken {
         let client = client(parts);
         let text = token_text(&parts.headers)?.ok_or_else(problem::no_enrollment_token)?;
         let digest = state.doorkeeper.pepper.recognise(&text);
-        let digest = digest.ok_or_else(|| state.count_failure(client, problem::no_enrollment_token()))?;
+        let digest = digest.ok_or_else(|| state.refusal(client, problem::no_enrollment_token()))?;
         Ok(Self { digest, client })
     }
 }
@@ -107,14 +107,10 @@ impl FromRequestParts<AppState> for ProvenDevice {
             return Err(problem::proof(None));
         };
         let client = client(parts);
-        let recognised = state.identities().recognise(&leaf).await;
-        let proven = recognised.map_err(|error| match error {
-            // Each one is on record, so they are counted like wrong secrets.
-            ProofError::NotCurrent | ProofError::Quarantined => {
-                state.count_failure(client, problem::proof(Some(error)))
-            }
-            ProofError::Store(_) => problem::proof(Some(error)),
-        })?;
+        let proven = match state.identities().recognise(&leaf).await {
+            Ok(proven) => proven,
+            Err(error) => return Err(refused_device(state, client, &leaf, error).await),
+        };
         let names_a_device = parts
             .extensions
             .get::<MatchedPath>()
@@ -122,11 +118,26 @@ impl FromRequestParts<AppState> for ProvenDevice {
         if names_a_device {
             let PathDeviceId(id) = PathDeviceId::from_request_parts(parts, state).await?;
             if id != proven.device.id {
-                return Err(problem::other_device());
+                return Err(refused_device(state, client, &leaf, ProofError::OtherDevice).await);
             }
         }
         Ok(Self(proven))
     }
+}
+
+/// Returns the answer to whoever's certificate opens nothing. It counts like a wrong secret, and is recorded unless there
+/// were too many.
+async fn refused_device(state: &AppState, client: ClientAddress, leaf: &[u8], error: ProofError) -> Problem {
+    match error {
+        ProofError::NotCurrent | ProofError::Quarantined | ProofError::OtherDevice => {
+            if let Err(too_many) = state.count_failure(client) {
+                return too_many;
+            }
+        }
+        ProofError::Store(_) => {}
+    }
+    let recorded = state.identities().record_refused(leaf, &error).await;
+    problem::proof(Some(recorded.err().map_or(error, ProofError::from)))
 }
 
 /// Finds the token: `Bearer T`, or the password of `Basic` (RFC 7617), whose user name does not matter.

@@ -110,7 +110,10 @@ pub(super) async fn renew(
     State(renewals): State<Arc<Renewals>>,
     StrictJson(request): StrictJson<RenewRequest>,
 ) -> Result<Response, Problem> {
-    let outcome = renewals.renew(&device, &request.csr).await.map_err(problem::enroll)?;
+    let outcome = renewals
+        .renew(&device, Ok(&request.csr))
+        .await
+        .map_err(problem::enroll)?;
     Ok(match outcome {
         RenewalOutcome::Renewed(renewed) => {
             let status = if renewed.repeated {
@@ -149,7 +152,7 @@ pub(super) async fn bring_key(
     State(state): State<AppState>,
     StrictJson(request): StrictJson<KeyRequest>,
 ) -> Result<Json<KeyResponse>, Problem> {
-    let key = WireguardKey::parse(&request.public_key).map_err(|_invalid| problem::wireguard_key_invalid())?;
+    let key = WireguardKey::parse(&request.public_key);
     let place = presence.bring_key(&device, key).await.map_err(problem::enroll)?;
     Ok(Json(KeyResponse {
         device_id: device.device.id,

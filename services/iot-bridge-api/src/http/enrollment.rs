@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use common::chassis::client_address::ClientAddress;
 use common::chassis::json::StrictJson;
 use common::chassis::path::PathDeviceId;
 use common::chassis::problem::Problem;
@@ -54,26 +53,33 @@ pub(super) async fn enroll(
     PathDeviceId(id): PathDeviceId,
     StrictJson(request): StrictJson<EnrollRequest>,
 ) -> Result<Response, Problem> {
-    let refused = |error| refused(&state, token.client, error);
     // Nobody's wishes are looked at before it is clear who speaks.
-    let applicant = enrollment.authenticate(&id, token.digest).await.map_err(refused)?;
+    let applicant = match enrollment.authenticate(&id, token.digest).await {
+        Ok(applicant) => applicant,
+        Err(error) => return Err(refused_token(&state, &token, Some(&id), error).await),
+    };
     let request = EnrollmentRequest::try_from(request)?;
-    let outcome = enrollment.enroll(&applicant, request).await.map_err(refused)?;
+    let outcome = enrollment.enroll(&applicant, request).await.map_err(problem::enroll)?;
     Ok(match outcome {
         Outcome::Enrolled(enrolled) => answer(*enrolled, state.hub_endpoint()),
         Outcome::Waiting { system, retry_after } => certificate::waiting(id, system, retry_after),
     })
 }
 
-/// Returns the answer to a refusal; a wrong token counts as a guess.
-pub(super) fn refused(state: &AppState, client: ClientAddress, error: EnrollError) -> Problem {
-    let is_wrong_token = matches!(error, EnrollError::Admit(AdmitError::InvalidToken));
-    let problem = problem::enroll(error);
-    if is_wrong_token {
-        state.count_failure(client, problem)
-    } else {
-        problem
+/// Returns the answer to whoever brought a token that is not good, or not for this device. It counts as a guess, and is
+/// recorded unless there were too many.
+pub(super) async fn refused_token(
+    state: &AppState,
+    token: &EnrollmentToken,
+    id: Option<&DeviceId>,
+    error: AdmitError,
+) -> Problem {
+    let is_guess = matches!(error, AdmitError::InvalidToken | AdmitError::DeviceMismatch);
+    if is_guess && let Err(too_many) = state.count_failure(token.client) {
+        return too_many;
     }
+    let recorded = state.enrollment().record_refused_token(id, token.digest, &error).await;
+    problem::enroll(recorded.err().map_or_else(|| error.into(), EnrollError::from))
 }
 
 impl TryFrom<EnrollRequest> for EnrollmentRequest {
@@ -83,7 +89,7 @@ impl TryFrom<EnrollRequest> for EnrollmentRequest {
         let key = request.wg_public_key.as_deref().map(WireguardKey::parse).transpose();
         Ok(Self {
             csr: request.csr,
-            wireguard_key: key.map_err(|_invalid| problem::wireguard_key_invalid())?,
+            wireguard_key: key,
             device_type: label("device_type", request.device_type)?,
             display_name: label("device_name", request.device_name)?,
         })

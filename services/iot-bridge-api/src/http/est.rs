@@ -16,9 +16,10 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName};
 
 use super::auth::{EnrollmentToken, ProvenDevice};
-use super::enrollment::refused;
+use super::enrollment::refused_token;
 use super::state::AppState;
 use super::{certificate, problem};
+use crate::app::csr::CsrRejection;
 use crate::app::enrollment::{Enrollment, EnrollmentRequest, Outcome};
 use crate::app::renewal::{RenewalOutcome, Renewals};
 use crate::app::{Authority, certificate as x509, csr};
@@ -35,11 +36,9 @@ const CSR_ATTRIBUTES: &[u8] = &[
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
 ];
 
-/// A PKCS #10 request in base64 (RFC 7030 §4.2.1), and for whom it is.
-pub(super) struct Pkcs10 {
-    id: DeviceId,
-    pem: String,
-}
+/// A PKCS #10 request in base64 (RFC 7030 §4.2.1): for whom it is, and its PEM. What is wrong with it is for those who
+/// know who sent it.
+pub(super) struct Pkcs10(Result<(DeviceId, String), CsrRejection>);
 
 impl<S: Send + Sync> FromRequest<S> for Pkcs10 {
     type Rejection = Problem;
@@ -53,8 +52,7 @@ impl<S: Send + Sync> FromRequest<S> for Pkcs10 {
         let body = Bytes::from_request(request, state)
             .await
             .map_err(|_too_large| Problem::payload_too_large())?;
-        let (id, pem) = csr::from_base64(&body).map_err(problem::csr)?;
-        Ok(Self { id, pem })
+        Ok(Self(csr::from_base64(&body)))
     }
 }
 
@@ -71,36 +69,49 @@ pub(super) async fn enroll(
     token: EnrollmentToken,
     State(state): State<AppState>,
     State(enrollment): State<Arc<Enrollment>>,
-    request: Pkcs10,
+    Pkcs10(request): Pkcs10,
 ) -> Result<Response, Problem> {
-    let refused = |error| refused(&state, token.client, error);
-    let applicant = enrollment
-        .authenticate(&request.id, token.digest)
-        .await
-        .map_err(refused)?;
+    let (id, csr) = match request {
+        Ok(request) => request,
+        Err(rejection) => {
+            return Err(match enrollment.refuse(token.digest, rejection).await {
+                Ok(refusal) => problem::enroll(refusal),
+                Err(error) => refused_token(&state, &token, None, error).await,
+            });
+        }
+    };
+    let applicant = match enrollment.authenticate(&id, token.digest).await {
+        Ok(applicant) => applicant,
+        Err(error) => return Err(refused_token(&state, &token, Some(&id), error).await),
+    };
     let wishes = EnrollmentRequest {
-        csr: request.pem,
+        csr,
         // Its place in the network is kept under a key that nobody has, until it brings its own.
-        wireguard_key: None,
+        wireguard_key: Ok(None),
         device_type: None,
         display_name: None,
     };
-    Ok(match enrollment.enroll(&applicant, wishes).await.map_err(refused)? {
+    let outcome = enrollment.enroll(&applicant, wishes).await.map_err(problem::enroll)?;
+    Ok(match outcome {
         Outcome::Enrolled(enrolled) => leaf(enrolled.certificate),
-        Outcome::Waiting { system, retry_after } => certificate::waiting(request.id, system, retry_after),
+        Outcome::Waiting { system, retry_after } => certificate::waiting(id, system, retry_after),
     })
 }
 
 pub(super) async fn reenroll(
     ProvenDevice(device): ProvenDevice,
     State(renewals): State<Arc<Renewals>>,
-    request: Pkcs10,
+    Pkcs10(request): Pkcs10,
 ) -> Result<Response, Problem> {
-    let outcome = renewals.renew(&device, &request.pem).await.map_err(problem::enroll)?;
+    let csr = request
+        .as_ref()
+        .map(|(_, pem)| pem.as_str())
+        .map_err(|rejection| *rejection);
+    let outcome = renewals.renew(&device, csr).await.map_err(problem::enroll)?;
     Ok(match outcome {
         RenewalOutcome::Renewed(renewed) => leaf(renewed.certificate),
         RenewalOutcome::Waiting { retry_after } => {
-            certificate::waiting(request.id, System::CertificateAuthority, retry_after)
+            certificate::waiting(device.device.id, System::CertificateAuthority, retry_after)
         }
     })
 }

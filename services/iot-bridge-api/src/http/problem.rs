@@ -261,15 +261,11 @@ fn no_device_certificate() -> Problem {
     Problem::unauthenticated().with_challenge(r#"ClientCertificate realm="device""#)
 }
 
-/// The certificate is another device's than the one that the path names.
-pub(super) fn other_device() -> Problem {
-    Problem::of(&DEVICE_MISMATCH)
-}
-
 pub(super) fn proof(error: Option<ProofError>) -> Problem {
     match error {
         None | Some(ProofError::NotCurrent) => no_device_certificate(),
         Some(ProofError::Quarantined) => Problem::of(&DEVICE_QUARANTINED),
+        Some(ProofError::OtherDevice) => Problem::of(&DEVICE_MISMATCH),
         Some(ProofError::Store(error)) => store(error),
     }
 }

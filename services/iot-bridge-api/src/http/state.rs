@@ -112,8 +112,14 @@ impl AppState {
 }
 
 impl AppState {
-    /// Counts a wrong credential; returns the answer to it, or 429 when there were too many.
-    pub(super) fn count_failure(&self, client: ClientAddress, problem: Problem) -> Problem {
+    /// Counts a wrong credential; the error is the 429 for a client that presented too many. Ask before it is recorded:
+    /// whoever is refused over and over is not to fill the audit trail.
+    pub(super) fn count_failure(&self, client: ClientAddress) -> Result<(), Problem> {
+        self.doorkeeper.failures.count_failure(client)
+    }
+
+    /// Counts a wrong credential that nobody records; returns the answer to it, or 429 when there were too many.
+    pub(super) fn refusal(&self, client: ClientAddress, problem: Problem) -> Problem {
         self.doorkeeper.failures.refusal(client, problem)
     }
 
@@ -127,6 +133,11 @@ impl AppState {
             detail: serde_json::json!({ "method": parts.method.as_str(), "route": route }),
         };
         self.store.record(&event).await
+    }
+
+    /// Who enrolls devices.
+    pub(super) fn enrollment(&self) -> &Enrollment {
+        &self.enrollment
     }
 
     /// Who recognises devices.

@@ -100,7 +100,7 @@ async fn a_body_of_another_type_is_refused() {
 
 impl World {
     /// Posts a request as an EST client does; the token is the password of `Basic`.
-    async fn est(&self, operation: &str, token: Option<&str>, leaf: Option<&[u8]>, csr: &str) -> Answer {
+    pub(crate) async fn est(&self, operation: &str, token: Option<&str>, leaf: Option<&[u8]>, csr: &str) -> Answer {
         let (_, der) = pem_rfc7468::decode_vec(csr.as_bytes()).unwrap();
         let mut request = Request::post(format!("/.well-known/est/{operation}"))
             .header("content-type", "application/pkcs10")

@@ -36,7 +36,7 @@ impl FromRequestParts<AppState> for UpdatesSender {
 fn recognise(parts: &Parts, state: &AppState, secrets: &WebhookSecrets) -> Result<(), Problem> {
     match bearer(&parts.headers) {
         Ok(Some(secret)) if secrets.accept(secret) => Ok(()),
-        Ok(Some(_)) => Err(state.count_failure(client(parts), Problem::unauthenticated())),
+        Ok(Some(_)) => Err(state.refusal(client(parts), Problem::unauthenticated())),
         Ok(None) | Err(CredentialError::Malformed) => Err(Problem::unauthenticated()),
         Err(CredentialError::Ambiguous) => Err(Problem::ambiguous_credentials()),
     }
