@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DeviceId, RegistryError, StoreError, Timestamp};
+use super::{Actor, DeviceId, RegistryError, StoreError, Timestamp};
 
 /// A system that is brought in line with the database, by its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -150,8 +150,8 @@ pub trait JobQueue: Send + Sync + 'static {
     /// Lists jobs, oldest first, at most 1000.
     async fn jobs(&self, state: Option<JobState>) -> Result<Vec<Job>, StoreError>;
 
-    /// Makes a job due at once, also a dead one. `RegistryError::Unknown` when there is none of this id.
-    async fn retry(&self, id: Uuid) -> Result<(), RegistryError>;
+    /// Makes a job due at once, also a dead one, and records who did. `RegistryError::Unknown` when there is none of this id.
+    async fn retry(&self, id: Uuid, by: &Actor) -> Result<(), RegistryError>;
 
     /// A system is back: its jobs are due at once, also the dead ones; returns how many.
     async fn hasten(&self, system: System) -> Result<u64, StoreError>;

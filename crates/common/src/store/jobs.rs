@@ -9,11 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::Store;
 use super::given::sql_given;
 use super::statement::{Row, Values, row, sql, sql_about};
 use super::transaction::{Repeatable, Transaction, in_transaction};
-use crate::domain::{DeviceId, Job, JobAction, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
+use super::{Store, audit};
+use crate::domain::{
+    Actor, DeviceId, Job, JobAction, JobQueue, JobState, RegistryError, StoreError, System, Timestamp,
+};
 
 #[async_trait]
 impl JobQueue for Store {
@@ -52,8 +54,8 @@ impl JobQueue for Store {
             .collect()
     }
 
-    async fn retry(&self, id: Uuid) -> Result<(), RegistryError> {
-        in_transaction!(self, |transaction| retry(transaction, id)).await
+    async fn retry(&self, id: Uuid, by: &Actor) -> Result<(), RegistryError> {
+        in_transaction!(self, |transaction| retry(transaction, id, by)).await
     }
 
     async fn hasten(&self, system: System) -> Result<u64, StoreError> {
@@ -207,13 +209,16 @@ async fn postpone(
     Ok(())
 }
 
-async fn retry(transaction: &mut Transaction, id: Uuid) -> Result<(), RegistryError> {
+async fn retry(transaction: &mut Transaction, id: Uuid, by: &Actor) -> Result<(), RegistryError> {
     let now = transaction.now;
+    let statement = sql("SELECT device_id, system FROM job WHERE id = $1 FOR UPDATE");
+    let row = transaction.optional(statement.bind(&id)).await?;
+    let row = row.ok_or(RegistryError::Unknown)?;
+    let (device, system): (DeviceId, System) = (row.get("device_id")?, row.get("system")?);
     let statement = sql("UPDATE job SET state = 'pending', attempts = 0, next_attempt_at = $2 WHERE id = $1");
-    match transaction.execute(statement.bind(&id).bind(&now)).await? {
-        0 => Err(RegistryError::Unknown),
-        _ => Ok(()),
-    }
+    transaction.execute(statement.bind(&id).bind(&now)).await?;
+    let detail = serde_json::json!({ "job": id, "system": system });
+    Ok(audit::append_about(transaction, by.clone(), "job.retried", &device, detail).await?)
 }
 
 async fn hasten(transaction: &mut Transaction, system: System) -> Result<u64, StoreError> {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use common::domain::{Clock, JobAction, JobQueue, JobState, RegistryError, System};
+use common::domain::{Actor, Clock, JobAction, JobQueue, JobState, RegistryError, System};
 use uuid::Uuid;
 
 use super::databases::TestDatabase;
@@ -80,10 +80,11 @@ pub(crate) async fn a_failed_try_comes_back_later_and_a_dead_one_when_a_person_s
     assert_eq!(fleet.claim_vpn().await, None);
     assert_eq!(fleet.store.jobs(Some(JobState::Dead)).await.unwrap()[0].id, job.id);
 
-    fleet.store.retry(job.id).await.unwrap();
+    fleet.store.retry(job.id, &Actor::Console).await.unwrap();
     let again = fleet.claim_vpn().await.unwrap();
     assert_eq!((again.id, again.attempts), (job.id, 1));
-    let nothing = fleet.store.retry(Uuid::now_v7()).await;
+    assert_eq!(fleet.last_detail().await["job"], job.id.to_string());
+    let nothing = fleet.store.retry(Uuid::now_v7(), &Actor::Console).await;
     assert!(matches!(nothing, Err(RegistryError::Unknown)), "{nothing:?}");
     fleet.end().await;
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{Clock, DeviceId, Job, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
+use common::domain::{Actor, Clock, DeviceId, Job, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
@@ -84,8 +84,8 @@ impl Jobs {
     }
 
     /// Makes an order due at once, also a dead one.
-    pub async fn retry(&self, id: Uuid) -> Result<(), RegistryError> {
-        self.queue.retry(id).await
+    pub async fn retry(&self, id: Uuid, by: &Actor) -> Result<(), RegistryError> {
+        self.queue.retry(id, by).await
     }
 
     /// Carries out a device's orders for these systems while someone waits for the answers. What fails stays an

@@ -50,12 +50,12 @@ pub(super) async fn list(
 }
 
 pub(super) async fn retry(
-    _admin: Admin,
+    admin: Admin,
     State(jobs): State<Arc<Jobs>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let id = Uuid::parse_str(&id).map_err(|_invalid| Problem::not_found())?;
-    jobs.retry(id).await.map_err(problem::registry)?;
+    jobs.retry(id, &admin.actor()).await.map_err(problem::registry)?;
     Ok(StatusCode::ACCEPTED)
 }
 

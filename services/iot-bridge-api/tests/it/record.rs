@@ -1,11 +1,13 @@
 //! What is on record: every decision, and no more of whoever is refused over and over than the limit.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use common::domain::WireguardKey;
+use common::domain::{JobState, WireguardKey};
 use http::StatusCode;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Mood, NOW, TestDevice, World};
 
@@ -148,6 +150,28 @@ async fn est_requests_that_do_not_say_for_whom_they_are_are_counted_and_on_recor
     let tokens = tokens["tokens"].as_array().unwrap();
     let ours = tokens.iter().find(|token| token["id_pattern"] == "pump-7").unwrap();
     assert_eq!(ours["refused"], 3);
+}
+
+#[tokio::test]
+async fn an_admin_who_revives_an_order_is_on_record() {
+    let world = World::new().await;
+    world.enrolled("pump-7").await;
+    world.ca.is(Mood::Away);
+    world.admin("DELETE", "/devices/pump-7").await;
+    world.clock.advance(Duration::from_hours(73));
+    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    let dead = world.services.jobs.list(Some(JobState::Dead)).await.unwrap();
+
+    let path = format!("/jobs/{}/retry", dead[0].id);
+    assert_eq!(world.admin("POST", &path).await.status, StatusCode::ACCEPTED);
+
+    let records = world.admin("GET", "/audit?device_id=pump-7").await.json();
+    let records = records["records"].as_array().unwrap();
+    let retried = records.iter().find(|record| record["action"] == "job.retried");
+    let retried = retried.unwrap_or_else(|| panic!("{records:?}"));
+    assert!(retried["actor"].as_str().unwrap().contains("ada"), "{retried}");
+    assert_eq!(retried["detail"]["system"], "certificate_authority");
+    assert!(world.store.check_invariants().await.unwrap().is_empty());
 }
 
 #[tokio::test]
