@@ -1,5 +1,7 @@
 //! EST (RFC 7030).
 
+use std::sync::atomic::Ordering;
+
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -96,6 +98,42 @@ async fn a_body_of_another_type_is_refused() {
     let answer = world.send(request.unwrap()).await;
 
     assert_eq!(answer.status_and_slug(), (415, "unsupported-media-type".to_owned()));
+}
+
+#[tokio::test]
+async fn a_device_that_was_shut_out_gets_nothing_by_est_at_once() {
+    let world = World::new().await;
+    let device = TestDevice::new("pump-7");
+    let token = world.token_for("pump-7").await;
+    let enrolled = world.est("simpleenroll", Some(&token), None, &device.csr).await;
+    let leaf = only_certificate(&enrolled);
+    let signed = world.ca.signed.load(Ordering::Relaxed);
+    let ask = async || {
+        let enroll = world.est("simpleenroll", Some(&token), None, &device.csr).await;
+        let renew = world.est("simplereenroll", None, Some(&leaf), &device.csr).await;
+        [enroll.status_and_slug(), renew.status_and_slug()]
+    };
+
+    world.admin("POST", "/devices/pump-7/quarantine").await;
+    let quarantined = ask().await;
+    world.admin("DELETE", "/devices/pump-7").await;
+    let decommissioned = ask().await;
+
+    assert_eq!(
+        quarantined,
+        [
+            (403, "device-quarantined".to_owned()),
+            (403, "device-quarantined".to_owned())
+        ]
+    );
+    assert_eq!(
+        decommissioned,
+        [
+            (410, "device-decommissioned".to_owned()),
+            (401, "unauthenticated".to_owned())
+        ]
+    );
+    assert_eq!(world.ca.signed.load(Ordering::Relaxed), signed);
 }
 
 impl World {

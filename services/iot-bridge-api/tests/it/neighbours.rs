@@ -40,6 +40,32 @@ async fn an_enrolled_device_is_known_to_thingsboard_by_its_exact_leaf_and_to_haw
 }
 
 #[tokio::test]
+async fn thingsboard_gets_a_renewed_certificate_when_it_is_used_first_and_not_before() {
+    let near = Neighbourhood::good().await;
+    let (device, old) = near.world.certified("pump-7").await;
+    near.settle().await;
+    let path = "/devices/pump-7/renew";
+    let csr = json!({ "csr": device.csr });
+    let new = near
+        .world
+        .as_device("POST", path, &old, Some(&csr))
+        .await
+        .field("certificate");
+    near.settle().await;
+    let believed = |leaf: &str| near.thingsboard.lets_in(leaf).is_some();
+    assert!(believed(&old) && !believed(&new), "the new one is pending");
+
+    let path = "/devices/pump-7/checkin";
+    assert_eq!(
+        near.world.as_device("POST", path, &new, None).await.status,
+        StatusCode::OK
+    );
+    near.settle().await;
+
+    assert!(believed(&new) && !believed(&old));
+}
+
+#[tokio::test]
 async fn type_and_name_of_a_device_are_those_of_its_target_also_when_someone_deleted_the_type() {
     let near = Neighbourhood::good().await;
     for name in ["pump-7", "pump-8"] {

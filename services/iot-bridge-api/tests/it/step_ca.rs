@@ -1,5 +1,7 @@
 //! The step-ca adapter against a server that behaves as step-ca 0.30 does.
 
+mod provisioners;
+
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -224,6 +226,7 @@ impl World {
             .route("/root/{fingerprint}", get(root))
             .route("/intermediates", get(intermediates))
             .route("/health", get(async || Json(json!({ "status": "ok" }))))
+            .route("/1.0/provisioners", get(provisioners::page))
             .route("/1.0/sign", post(sign))
             .route("/1.0/revoke", post(revoke))
             .with_state(server.clone());
