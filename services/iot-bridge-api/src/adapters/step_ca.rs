@@ -4,6 +4,7 @@
 //! older than its own start, and signs before it stores. So every try gets a new token, bound to the one CSR, and a
 //! 401 is tried once more. Product words (provisioner, one-time token) stay in here.
 
+mod crl;
 mod one_time_token;
 mod provisioner;
 mod trust;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::chassis::http_client;
-use common::domain::{CertificateIntent, Clock, Digest, System, Timestamp};
+use common::domain::{CertificateIntent, Clock, Digest, System};
 use reqwest::{Client, Response, StatusCode};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -20,16 +21,17 @@ use tokio::sync::Mutex;
 use url::Url;
 use x509_parser::num_bigint::BigUint;
 
+use self::crl::Crl;
 pub use self::one_time_token::{Minter, ProvisionerKey};
 use self::trust::Pinned;
 pub use self::trust::RootFingerprint;
 use crate::kill_points::{KillPoint, reach};
 use crate::ports::{BoxedError, CertificateAuthority, SignedChain, UpstreamError};
 
-/// Largest answer that is read, in bytes: a chain, or a revocation list of some ten thousand entries.
+/// Largest answer that is read, in bytes: a chain, or a page of provisioners.
 const MAX_ANSWER: usize = 1024 * 1024;
-/// For how long a revocation list is handed out without asking again.
-const CRL_MAX_AGE: time::Duration = time::Duration::seconds(60);
+/// Largest revocation list that is read, in bytes: some three hundred thousand entries.
+const MAX_CRL: usize = 16 * 1024 * 1024;
 
 /// How to reach a step-ca.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ pub struct StepCa {
     minter: Mutex<Option<Arc<Minter>>>,
     clock: Arc<dyn Clock>,
     pinned: Mutex<Option<Arc<Pinned>>>,
-    crl: Mutex<Option<(Timestamp, Vec<u8>)>>,
+    crl: Crl,
 }
 
 /// The part of the answer to `/1.0/sign` that matters: leaf first, no root.
@@ -105,7 +107,7 @@ impl StepCa {
             minter: Mutex::new(minter),
             clock,
             pinned: Mutex::default(),
-            crl: Mutex::default(),
+            crl: Crl::default(),
         }
     }
 
@@ -182,7 +184,7 @@ impl StepCa {
             .await
             .map_err(unavailable)?;
         match response.status() {
-            StatusCode::OK => Ok(Some(read(response).await?)),
+            StatusCode::OK => Ok(Some(read_at_most(response, MAX_CRL).await?)),
             StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED => Ok(None), // switched off
             status => Err(refusal(status)),
         }
@@ -229,8 +231,7 @@ impl CertificateAuthority for StepCa {
                 serde_json::json!({ "serial": serial, "ott": token, "reasonCode": 5, "passive": true })
             })
             .await?;
-        // Whoever asks next shall see it.
-        *self.crl.lock().await = None;
+        self.crl.forget();
         match response.status() {
             StatusCode::OK => Ok(()),
             StatusCode::BAD_REQUEST => {
@@ -257,16 +258,7 @@ impl CertificateAuthority for StepCa {
     }
 
     async fn crl(&self) -> Result<Option<Vec<u8>>, UpstreamError> {
-        let mut cached = self.crl.lock().await;
-        let now = self.clock.now();
-        match cached.as_ref() {
-            Some((at, der)) if now - *at < CRL_MAX_AGE => Ok(Some(der.clone())),
-            Some(_) | None => {
-                let fresh = self.fetch_crl().await?;
-                *cached = fresh.clone().map(|der| (now, der));
-                Ok(fresh)
-            }
-        }
+        self.crl.get(self.clock.now(), self.fetch_crl()).await
     }
 
     async fn health(&self) -> Result<(), UpstreamError> {
@@ -297,7 +289,11 @@ fn refusal(status: StatusCode) -> UpstreamError {
 }
 
 async fn read(response: Response) -> Result<Vec<u8>, UpstreamError> {
-    let body = http_client::read_limited(response, MAX_ANSWER)
+    read_at_most(response, MAX_ANSWER).await
+}
+
+async fn read_at_most(response: Response, max_bytes: usize) -> Result<Vec<u8>, UpstreamError> {
+    let body = http_client::read_limited(response, max_bytes)
         .await
         .map_err(unavailable)?;
     Ok(body.to_vec())

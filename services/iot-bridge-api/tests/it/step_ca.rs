@@ -1,6 +1,6 @@
 //! The step-ca adapter against a server that behaves as step-ca 0.30 does.
 
-mod provisioners;
+mod published;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -195,6 +195,7 @@ pub(crate) struct Server {
     refuse: Mutex<Vec<StatusCode>>,
     tokens: Mutex<Vec<Value>>,
     revoked: Mutex<HashSet<String>>,
+    list: published::List,
 }
 
 impl World {
@@ -221,12 +222,12 @@ impl World {
             refuse,
             tokens,
             revoked,
+            list: published::List::default(),
         });
         let router = Router::new()
             .route("/root/{fingerprint}", get(root))
-            .route("/intermediates", get(intermediates))
             .route("/health", get(async || Json(json!({ "status": "ok" }))))
-            .route("/1.0/provisioners", get(provisioners::page))
+            .merge(published::routes())
             .route("/1.0/sign", post(sign))
             .route("/1.0/revoke", post(revoke))
             .with_state(server.clone());
@@ -312,15 +313,6 @@ async fn root(State(server): State<Arc<Server>>, Path(fingerprint): Path<String>
 
 fn fingerprint_of(pem: &str) -> String {
     Digest::of(&pem_rfc7468::decode_vec(pem.as_bytes()).unwrap().1).to_string()
-}
-
-/// Yes, 201.
-async fn intermediates(State(server): State<Arc<Server>>) -> Response {
-    (
-        StatusCode::CREATED,
-        Json(json!({ "crts": [server.ca.intermediate_pem()] })),
-    )
-        .into_response()
 }
 
 async fn sign(State(server): State<Arc<Server>>, Json(body): Json<Value>) -> Response {

@@ -1,0 +1,163 @@
+//! The authority's revocation list, kept for a while. Anyone may ask for it, so what is asked of step-ca is bounded, and
+//! nobody who has something to revoke waits for it.
+
+use std::sync::{Mutex, MutexGuard};
+
+use common::domain::Timestamp;
+
+use super::unavailable;
+use crate::ports::UpstreamError;
+
+/// For how long a revocation list is handed out without asking again.
+const MAX_AGE: time::Duration = time::Duration::seconds(60);
+/// For how long nobody asks again after there was none.
+const PAUSE: time::Duration = time::Duration::seconds(5);
+
+/// The list, as it was had last.
+#[derive(Default)]
+pub(super) struct Crl {
+    /// Held while it is fetched: one request to step-ca at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// Never held while anything is waited for.
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    answer: Option<(Timestamp, Answer)>,
+    /// How often something was revoked: a list that was asked for before is not kept.
+    revocations: u64,
+}
+
+#[derive(Clone)]
+enum Answer {
+    List(Vec<u8>),
+    /// It is switched off.
+    Nothing,
+    /// It did not come, or was not waited for any longer.
+    Failed,
+}
+
+/// What a list that did not come says to those who ask right after.
+#[derive(Debug, thiserror::Error)]
+#[error("the revocation list could not be had a moment ago")]
+struct FailedBefore;
+
+impl Crl {
+    /// Something was revoked: whoever asks next shall see it.
+    pub(super) fn forget(&self) {
+        let mut kept = self.kept();
+        kept.answer = None;
+        kept.revocations += 1;
+    }
+
+    /// Returns the list, fetched unless it is fresh; none where it is switched off.
+    pub(super) async fn get(
+        &self,
+        now: Timestamp,
+        fetch: impl Future<Output = Result<Option<Vec<u8>>, UpstreamError>> + Send,
+    ) -> Result<Option<Vec<u8>>, UpstreamError> {
+        let _turn = self.turn.lock().await;
+        if let Some(answer) = self.kept().fresh(now) {
+            return answer.into_result();
+        }
+        let asked_after = {
+            let mut kept = self.kept();
+            // Whoever waits no longer drops this future: then this stands.
+            kept.answer = Some((now, Answer::Failed));
+            kept.revocations
+        };
+        let fetched = fetch.await;
+        let answer = match &fetched {
+            Ok(Some(der)) => Answer::List(der.clone()),
+            Ok(None) => Answer::Nothing,
+            Err(_) => Answer::Failed,
+        };
+        let mut kept = self.kept();
+        if kept.revocations == asked_after {
+            kept.answer = Some((now, answer));
+        }
+        fetched
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl Kept {
+    fn fresh(&self, now: Timestamp) -> Option<Answer> {
+        let (at, answer) = self.answer.as_ref()?;
+        let max_age = match answer {
+            Answer::List(_) => MAX_AGE,
+            Answer::Nothing | Answer::Failed => PAUSE,
+        };
+        (now - *at < max_age).then(|| answer.clone())
+    }
+}
+
+impl Answer {
+    fn into_result(self) -> Result<Option<Vec<u8>>, UpstreamError> {
+        match self {
+            Self::List(der) => Ok(Some(der)),
+            Self::Nothing => Ok(None),
+            Self::Failed => Err(unavailable(FailedBefore)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt as _;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: Timestamp = datetime!(2026-05-01 12:00 UTC);
+
+    #[tokio::test]
+    async fn a_list_that_was_asked_for_before_a_revocation_is_not_handed_out_after_it() {
+        let crl = Crl::default();
+        let revoked_meanwhile = async {
+            crl.forget();
+            Ok(Some(vec![1]))
+        };
+        crl.get(NOW, revoked_meanwhile).await.unwrap();
+
+        let next = crl.get(NOW, ready(Ok(Some(vec![2])))).await.unwrap();
+        let kept = crl.get(NOW, ready(Ok(Some(vec![3])))).await.unwrap();
+
+        assert_eq!((next, kept), (Some(vec![2]), Some(vec![2])));
+    }
+
+    #[tokio::test]
+    async fn after_there_was_no_list_nobody_asks_again_for_a_few_seconds() {
+        for is_switched_off in [true, false] {
+            let (crl, asked) = (Crl::default(), AtomicUsize::new(0));
+            let ask = async |now| {
+                let fetch = async {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    is_switched_off.then_some(None).ok_or_else(|| unavailable("away"))
+                };
+                crl.get(now, fetch).await.is_ok()
+            };
+            let (first, second) = (ask(NOW).await, ask(NOW).await);
+            assert_eq!((first, asked.load(Ordering::Relaxed)), (second, 1));
+
+            ask(NOW + PAUSE).await;
+            assert_eq!(asked.load(Ordering::Relaxed), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_waited_for_in_vain_is_not_asked_for_at_once_again() {
+        let crl = Crl::default();
+        assert!(crl.get(NOW, pending()).now_or_never().is_none());
+
+        assert!(crl.get(NOW, ready(Ok(Some(vec![1])))).await.is_err());
+        assert!(crl.get(NOW + PAUSE, ready(Ok(Some(vec![1])))).await.is_ok());
+    }
+}
