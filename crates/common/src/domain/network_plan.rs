@@ -36,6 +36,9 @@ pub trait NetworkPlan: Send + Sync + 'static {
     /// Counts the addresses that are not free.
     async fn pool_fill(&self) -> Result<PoolFill, StoreError>;
 
+    /// Finds the hub on record; none before the first was met.
+    async fn find_hub(&self) -> Result<Option<WireguardKey>, StoreError>;
+
     /// Records which hub there is, the first time; returns the hub on record.
     async fn hub_on_record(&self, found: WireguardKey) -> Result<WireguardKey, StoreError>;
 

@@ -35,24 +35,22 @@ impl NetworkPlan for Store {
         })
     }
 
+    async fn find_hub(&self) -> Result<Option<WireguardKey>, StoreError> {
+        let row = self.optional(sql("SELECT public_key FROM vpn_hub WHERE id = 1"));
+        row.await?.map(|row| row.get("public_key")).transpose()
+    }
+
     async fn hub_on_record(&self, found: WireguardKey) -> Result<WireguardKey, StoreError> {
-        if let Some(key) = self.recorded_hub().await? {
+        if let Some(key) = self.find_hub().await? {
             return Ok(key);
         }
         in_transaction!(self, |transaction| record_hub(transaction, found)).await?;
-        let key = self.recorded_hub().await?;
+        let key = self.find_hub().await?;
         key.ok_or(StoreError::Corrupt { column: "vpn_hub.id" })
     }
 
     async fn replace_hub(&self, key: WireguardKey, by: &Actor) -> Result<(), StoreError> {
         in_transaction!(self, |transaction| replace_hub(transaction, key, by)).await
-    }
-}
-
-impl Store {
-    async fn recorded_hub(&self) -> Result<Option<WireguardKey>, StoreError> {
-        let row = self.optional(sql("SELECT public_key FROM vpn_hub WHERE id = 1"));
-        row.await?.map(|row| row.get("public_key")).transpose()
     }
 }
 

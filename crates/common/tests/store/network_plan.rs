@@ -92,8 +92,10 @@ pub(crate) async fn the_first_hub_is_the_hub_until_a_person_says_otherwise<D: Te
     let fleet = Fleet::<D>::new().await;
     let keys: Vec<_> = (0..2).map(|_| WireguardPrivateKey::generate().public_key()).collect();
 
+    assert_eq!(fleet.store.find_hub().await.unwrap(), None);
     assert_eq!(fleet.store.hub_on_record(keys[0]).await.unwrap(), keys[0]);
     assert_eq!(fleet.store.hub_on_record(keys[1]).await.unwrap(), keys[0]);
+    assert_eq!(fleet.store.find_hub().await.unwrap(), Some(keys[0]));
     fleet.store.replace_hub(keys[1], &admin()).await.unwrap();
     assert_eq!(fleet.store.hub_on_record(keys[0]).await.unwrap(), keys[1]);
 

@@ -201,13 +201,8 @@ impl Enrollment {
         request: EnrollmentRequest,
     ) -> Result<(Application, Option<WireguardPrivateKey>), EnrollError> {
         let (wireguard_key, private_key) = request.wireguard_key?.map_or_else(make_pair, |key| (key, None));
-        // When the hub is away the question is asked again before the device becomes a member.
-        if self
-            .network
-            .hub_key()
-            .await
-            .is_ok_and(|hub_key| hub_key == wireguard_key)
-        {
+        // Where no hub is on record yet, it is asked again before the device becomes a member.
+        if self.network.is_hubs_own(wireguard_key).await? {
             return Err(EnrollError::WireguardKeyInvalid);
         }
         let application = Application {

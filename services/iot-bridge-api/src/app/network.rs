@@ -55,6 +55,16 @@ impl Network {
         self.recognise(found).await
     }
 
+    /// Whether a key is the hub's own; while the hub is away, the one on record counts.
+    pub(super) async fn is_hubs_own(&self, key: WireguardKey) -> Result<bool, StoreError> {
+        let hub_key = match self.hub_key().await {
+            Ok(hub_key) => Some(hub_key),
+            Err(AlignError::Upstream(_)) => self.plan.find_hub().await?,
+            Err(AlignError::Store(error)) => return Err(error),
+        };
+        Ok(hub_key == Some(key))
+    }
+
     /// Returns the key that the hub has, right or wrong.
     pub(super) async fn found_hub_key(&self) -> Result<WireguardKey, UpstreamError> {
         within(DEADLINE, self.hub.identity()).await

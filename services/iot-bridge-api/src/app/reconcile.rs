@@ -1,7 +1,7 @@
 //! The hub brought in line with the database, in both directions: whoever is missing is added, strangers go.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::domain::{DeviceDirectory, DriftLedger, StoreError, System, WireguardKey};
@@ -37,8 +37,17 @@ pub struct Swept {
 struct Difference {
     missing: Vec<VpnMember>,
     strangers: Vec<WireguardKey>,
-    /// How many members there should be.
-    wanted: usize,
+    /// Whoever has the hub's own key on record: no hub takes it in.
+    impostor: Option<VpnMember>,
+    size: Size,
+}
+
+/// How large the network should be.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    members: usize,
+    /// How many are on record beside them and cannot be members.
+    impostors: usize,
 }
 
 /// Compares and corrects.
@@ -47,13 +56,15 @@ pub struct Reconciler {
     leases: Arc<dyn DriftLedger>,
     network: Arc<Network>,
     one_at_a_time: tokio::sync::Mutex<()>,
+    /// Who stays out whatever is done; each is named once.
+    left_out: Mutex<HashSet<WireguardKey>>,
 }
 
 /// What a timer knows between two looks.
 #[derive(Default)]
 struct Watch {
     looks: u32,
-    size: usize,
+    size: Size,
     compared: Option<Instant>,
     is_in_line: bool,
 }
@@ -66,6 +77,7 @@ impl Reconciler {
             leases,
             network,
             one_at_a_time: tokio::sync::Mutex::default(),
+            left_out: Mutex::default(),
         }
     }
 
@@ -114,14 +126,14 @@ impl Reconciler {
         let Some(compared) = watch.compared.filter(|_| watch.is_in_line) else {
             return Ok(true);
         };
-        if watch.size <= SMALL || compared.elapsed() >= every {
+        if watch.size.members <= SMALL || compared.elapsed() >= every {
             return Ok(true);
         }
         if !watch.looks.is_multiple_of(LOOKS_APART) {
             return Ok(false);
         }
         let health = self.network.health().await?;
-        Ok(health.members != self.directory.count_vpn_members().await?)
+        Ok(health.members + watch.size.impostors != self.directory.count_vpn_members().await?)
     }
 
     /// Compares once and corrects what differs; members that are as they should be are not touched. Of all processes
@@ -133,7 +145,18 @@ impl Reconciler {
     /// Compares once and changes nothing; returns a sentence for each difference, at most a hundred of each kind.
     pub async fn differences(&self) -> Result<Vec<String>, AlignError> {
         const SHOWN: usize = 100;
-        let Difference { missing, strangers, .. } = self.compare().await?;
+        let Difference {
+            missing,
+            strangers,
+            impostor,
+            ..
+        } = self.compare().await?;
+        let impostor = impostor.map(|member| {
+            format!(
+                "the record of a device has the hub's own key, so it is no member: `{}`",
+                member.address
+            )
+        });
         let missing = missing.iter().take(SHOWN).map(|member| {
             format!(
                 "a device in service is not on the hub with its key and address: `{}`",
@@ -143,14 +166,17 @@ impl Reconciler {
         let strangers = strangers.iter().take(SHOWN);
         let strangers =
             strangers.map(|key| format!("the hub has a peer that belongs to no device in service: `{key}`"));
-        Ok(missing.chain(strangers).collect())
+        Ok(impostor.into_iter().chain(missing).chain(strangers).collect())
     }
 
-    async fn sweep_counted(&self) -> Result<(Swept, usize), AlignError> {
+    async fn sweep_counted(&self) -> Result<(Swept, Size), AlignError> {
         let _turn = self.one_at_a_time.lock().await;
         let difference = self.compare().await?;
+        if let Some(impostor) = &difference.impostor {
+            self.leave_out(impostor, "its record has the hub's own key");
+        }
         if difference.missing.is_empty() && difference.strangers.is_empty() {
-            return Ok((Swept::default(), difference.wanted));
+            return Ok((Swept::default(), difference.size));
         }
         if !self.leases.take_lease(LEASE, LEASE_FOR).await? {
             return Err(UpstreamError::unavailable(System::Vpn, "another process is correcting the hub").into());
@@ -161,37 +187,42 @@ impl Reconciler {
     }
 
     /// Whoever had the right before may have corrected everything, so it is compared again.
-    async fn correct(&self) -> Result<(Swept, usize), AlignError> {
+    async fn correct(&self) -> Result<(Swept, Size), AlignError> {
         let Difference {
             missing,
             strangers,
-            wanted,
+            size,
+            ..
         } = self.compare().await?;
         for batch in strangers.chunks(BATCH) {
             self.network.remove(batch).await?;
         }
-        self.add(&missing).await?;
         let swept = Swept {
-            added: missing.len(),
+            added: self.add(&missing).await?,
             removed: strangers.len(),
         };
-        Ok((swept, wanted))
+        Ok((swept, size))
     }
 
     /// The hub is read first: a member that is on it then has been on record before, so whoever is not on record
     /// afterwards is a stranger, and not a device that enrolls right now.
     async fn compare(&self) -> Result<Difference, AlignError> {
-        self.network.hub_key().await?;
+        let hub_key = self.network.hub_key().await?;
         let members = self.network.members().await?;
         let present: HashMap<WireguardKey, _> =
             members.into_iter().map(|status| (status.key, status.address)).collect();
-        let wanted = self.wanted().await?;
+        let mut wanted = self.wanted().await?;
+        let impostor = wanted.remove(&hub_key);
         let is_stranger = |key: &&WireguardKey| !wanted.contains_key(*key);
         let is_missing = |member: &&VpnMember| present.get(&member.key) != Some(&Some(member.address));
         Ok(Difference {
             strangers: present.keys().filter(is_stranger).copied().collect(),
             missing: wanted.values().filter(is_missing).copied().collect(),
-            wanted: wanted.len(),
+            size: Size {
+                members: wanted.len(),
+                impostors: usize::from(impostor.is_some()),
+            },
+            impostor,
         })
     }
 
@@ -203,24 +234,50 @@ impl Reconciler {
         Ok(members.map(|member| (member.key, member)).collect())
     }
 
-    /// Adds members, and takes those off again that were shut out in between.
-    async fn add(&self, missing: &[VpnMember]) -> Result<(), AlignError> {
+    /// Adds members, and takes those off again that were shut out in between; returns how many were added.
+    async fn add(&self, missing: &[VpnMember]) -> Result<usize, AlignError> {
         if missing.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        for batch in missing.chunks(BATCH) {
-            self.network.ensure_all(batch).await?;
-        }
+        let added = self.add_all_but_refused(missing).await?;
         let wanted = self.wanted().await?;
         let shut_out: Vec<_> = missing
             .iter()
             .map(|member| member.key)
             .filter(|key| !wanted.contains_key(key))
             .collect();
-        if shut_out.is_empty() {
-            Ok(())
-        } else {
-            self.network.remove(&shut_out).await
+        if !shut_out.is_empty() {
+            self.network.remove(&shut_out).await?;
+        }
+        Ok(added)
+    }
+
+    /// Whom the hub refuses stays out alone: a batch that it refuses is halved until it shows who is at fault.
+    async fn add_all_but_refused(&self, missing: &[VpnMember]) -> Result<usize, AlignError> {
+        let mut added = 0;
+        let mut batches: Vec<_> = missing.chunks(BATCH).collect();
+        while let Some(batch) = batches.pop() {
+            match (self.network.ensure_all(batch).await, batch) {
+                (Ok(()), _) => added += batch.len(),
+                (Err(AlignError::Upstream(UpstreamError::Refused { source, .. })), [member]) => {
+                    self.leave_out(member, &source.to_string());
+                }
+                (Err(AlignError::Upstream(UpstreamError::Refused { .. })), _) => {
+                    let (one_half, other_half) = batch.split_at(batch.len() / 2);
+                    batches.extend([one_half, other_half]);
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Ok(added)
+    }
+
+    /// Names somebody who stays out, once.
+    fn leave_out(&self, member: &VpnMember, reason: &str) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if left_out.insert(member.key) {
+            let address = member.address;
+            tracing::warn!(vpn.address = %address, reason, "The device with the address {address} is not on the hub");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
-use iot_bridge_api::app::reconcile::Reconciler;
-use serde_json::json;
+use iot_bridge_api::app::reconcile::{Reconciler, Swept};
+use serde_json::{Value, json};
 
 use crate::support::{Lease, TestDevice, World};
 
@@ -208,6 +208,78 @@ async fn of_several_processes_one_corrects_the_hub_at_a_time() {
     world.services.reconciler.sweep().await.unwrap();
     assert!(world.hub.knows(device.wireguard_key));
     other.sweep().await.unwrap(); // nothing to correct, so nobody has to be asked
+}
+
+#[tokio::test]
+async fn the_hubs_own_key_is_refused_while_the_hub_is_away_as_well() {
+    let world = World::new().await;
+    world.enrolled("pump-1").await;
+    let (request, token) = (with_key_of_hub(&world), world.token_for("pump-7").await);
+    let while_it_answers = world.enroll("pump-7", &token, &request).await;
+
+    // A process that has just started has not met the hub.
+    let world = world.restart(true).await;
+    world.hub.goes_away();
+    let while_it_is_away = world.enroll("pump-7", &token, &request).await;
+
+    for refused in [while_it_answers, while_it_is_away] {
+        assert_eq!(refused.status_and_slug(), (422, "wg-key-invalid".to_owned()));
+    }
+    let shown = world.admin("GET", "/devices/pump-7").await;
+    assert_eq!(shown.status, StatusCode::NOT_FOUND, "nobody was admitted");
+}
+
+#[tokio::test]
+async fn a_device_on_record_with_the_hubs_own_key_keeps_nobody_off_the_hub() {
+    let world = World::new().await;
+    let (request, token) = (with_key_of_hub(&world), world.token_for("pump-7").await);
+    world.hub.goes_away(); // before anybody knew which hub there is
+    let waiting = world.enroll("pump-7", &token, &request).await;
+    assert_eq!(waiting.status, StatusCode::ACCEPTED, "{waiting:?}");
+    world.hub.comes_back();
+    let others = [world.enrolled("pump-1").await, world.enrolled("pump-2").await];
+
+    world.hub.members.lock().unwrap().clear();
+    let restored = world.services.reconciler.sweep().await.unwrap();
+
+    assert_eq!(restored, Swept { added: 2, removed: 0 });
+    assert!(others.iter().all(|device| world.hub.knows(device.wireguard_key)));
+    assert_eq!(world.hub.count(), 2, "the hub is no member of its own");
+    assert_eq!(world.services.reconciler.sweep().await.unwrap(), Swept::default());
+    assert_eq!(
+        world.services.reconciler.differences().await.unwrap(),
+        ["the record of a device has the hub's own key, so it is no member: `10.8.0.2`"]
+    );
+    let refused = world.enroll("pump-7", &token, &request).await;
+    assert_eq!(refused.status_and_slug(), (422, "wg-key-invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn a_member_that_the_hub_refuses_keeps_nobody_else_off_it() {
+    let world = World::new().await;
+    let mut devices = Vec::new();
+    for number in 0..5 {
+        devices.push(world.enrolled(&format!("pump-{number}")).await);
+    }
+    let refused = devices.remove(2).wireguard_key;
+    world.hub.refuses(Some(refused));
+
+    world.hub.members.lock().unwrap().clear();
+    let restored = world.services.reconciler.sweep().await.unwrap();
+
+    assert_eq!(restored, Swept { added: 4, removed: 0 });
+    assert!(devices.iter().all(|device| world.hub.knows(device.wireguard_key)));
+    assert_eq!(world.services.reconciler.sweep().await.unwrap(), Swept::default());
+    world.hub.refuses(None);
+    assert_eq!(world.services.reconciler.sweep().await.unwrap().added, 1);
+    assert!(world.hub.knows(refused));
+}
+
+/// What a device posts that gives itself out as the hub.
+fn with_key_of_hub(world: &World) -> Value {
+    let mut device = TestDevice::new("pump-7");
+    device.wireguard_key = world.hub.key();
+    device.request()
 }
 
 async fn fill(world: &World, devices: usize) {

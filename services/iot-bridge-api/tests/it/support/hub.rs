@@ -1,4 +1,4 @@
-//! A hub in memory, as strict about addresses as a real one.
+//! A hub in memory, as strict about keys and addresses as a real one.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -15,6 +15,7 @@ pub(crate) struct TestHub {
     pub(crate) writes: AtomicUsize,
     pub(crate) served: Mutex<Option<VpnNetwork>>,
     pub(crate) is_away: AtomicBool,
+    refuses: Mutex<Option<WireguardKey>>,
     hesitates: AtomicBool,
     was_told: Notify,
     goes_on: Notify,
@@ -33,6 +34,7 @@ impl TestHub {
             writes: AtomicUsize::new(0),
             served: Mutex::default(),
             is_away: AtomicBool::new(false),
+            refuses: Mutex::default(),
             hesitates: AtomicBool::new(false),
             was_told: Notify::new(),
             goes_on: Notify::new(),
@@ -60,7 +62,12 @@ impl TestHub {
         self.is_away.store(false, Ordering::Relaxed);
     }
 
-    /// Waits before it takes in the next member.
+    /// Takes everyone in but whoever has this key.
+    pub(crate) fn refuses(&self, key: Option<WireguardKey>) {
+        *self.refuses.lock().unwrap() = key;
+    }
+
+    /// Waits before it makes the next change.
     pub(crate) fn hesitates(&self) {
         self.hesitates.store(true, Ordering::Relaxed);
     }
@@ -86,6 +93,17 @@ impl TestHub {
         self.members.lock().unwrap().contains_key(&key)
     }
 
+    /// Begins a change.
+    async fn is_told(&self) -> Result<(), UpstreamError> {
+        if self.hesitates.swap(false, Ordering::Relaxed) {
+            self.was_told.notify_one();
+            self.goes_on.notified().await;
+        }
+        self.answer()?;
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn answer(&self) -> Result<(), UpstreamError> {
         if self.is_away.load(Ordering::Relaxed) {
             return Err(UpstreamError::unavailable(System::Vpn, "the test took it away"));
@@ -101,28 +119,31 @@ impl VpnGateway for TestHub {
     }
 
     async fn ensure_members(&self, members: &[VpnMember]) -> Result<(), UpstreamError> {
-        if self.hesitates.swap(false, Ordering::Relaxed) {
-            self.was_told.notify_one();
-            self.goes_on.notified().await;
-        }
-        self.answer()?;
-        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.is_told().await?;
+        // The whole batch or nothing of it.
         let mut present = self.members.lock().unwrap();
+        let mut changed = present.clone();
         for member in members {
-            if present
+            if member.key == self.key() {
+                return Err(UpstreamError::refused(System::Vpn, "it is the hub's own key"));
+            }
+            if Some(member.key) == *self.refuses.lock().unwrap() {
+                return Err(UpstreamError::refused(System::Vpn, "the test does not want it"));
+            }
+            if changed
                 .iter()
                 .any(|(key, address)| *key != member.key && *address == member.address)
             {
                 return Err(UpstreamError::refused(System::Vpn, "the address is taken"));
             }
-            present.insert(member.key, member.address);
+            changed.insert(member.key, member.address);
         }
+        *present = changed;
         Ok(())
     }
 
     async fn remove_members(&self, keys: &[WireguardKey]) -> Result<(), UpstreamError> {
-        self.answer()?;
-        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.is_told().await?;
         self.members.lock().unwrap().retain(|key, _| !keys.contains(key));
         Ok(())
     }
