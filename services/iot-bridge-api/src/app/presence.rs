@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use common::domain::{
-    AuditTrail, Clock, DeviceDirectory, DeviceRegistry, InvalidWireguardKey, StoreError, Timestamp, VpnAddress,
-    WireguardKey,
+    AdmitError, AuditTrail, Clock, Device, DeviceDirectory, DeviceRegistry, DeviceState, InvalidWireguardKey,
+    StoreError, Timestamp, VpnAddress, WireguardKey,
 };
 
 use super::Network;
@@ -102,7 +102,9 @@ impl Presence {
         }
         let device = self.registry.replace_wireguard_key(&device.device.id, key).await?;
         let member = self.network.member(&device).ok_or(NO_PLACE)?;
-        self.network.ensure(member).await?;
+        if !self.network.ensure_on_record(&device, &*self.directory).await? {
+            return Err(overtaken(self.directory.find(&device.id).await?).into());
+        }
         Ok(Place {
             address: member.address,
             hub_key,
@@ -134,6 +136,16 @@ impl Presence {
             tracing::info!(device.id = %device.device.id, "Took `{}` out of the network and in again: its tunnel was stale", device.device.id);
         }
         Ok(())
+    }
+}
+
+/// Why a device is not a member under the key that it has just brought: what has become of it since.
+fn overtaken(device: Option<Device>) -> AdmitError {
+    match device.map(|device| device.state) {
+        Some(DeviceState::Quarantined) => AdmitError::Quarantined,
+        Some(DeviceState::Retired) | None => AdmitError::Retired,
+        // It brought another key, or enrolled again.
+        Some(DeviceState::Admitted | DeviceState::Enrolled) => AdmitError::Conflict,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::domain::WireguardKey;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -193,6 +194,55 @@ async fn a_device_that_is_allowed_to_brings_another_key_and_keeps_its_address() 
     assert_eq!(bring(json!("hello")).await.slug(), "wg-key-invalid");
     world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
     assert!(world.hub.knows(key));
+}
+
+#[tokio::test]
+async fn a_device_that_is_shut_out_while_it_brings_a_key_does_not_get_back_in_with_it() {
+    for (method, path, expected) in [
+        ("POST", "/devices/pump-7/quarantine", (403, "device-quarantined")),
+        ("DELETE", "/devices/pump-7", (410, "device-decommissioned")),
+    ] {
+        let world = World::new().await;
+        let (_, leaf) = world.certified(ID).await;
+        world.admin("POST", "/devices/pump-7/allow-reenroll").await;
+        let key = wireguard_key();
+        let body = json!({ "public_key": key });
+        world.hub.hesitates();
+        let shut_out = async { assert!(world.admin(method, path).await.status.is_success()) };
+
+        let (refused, ()) = tokio::join!(
+            world.as_device("PUT", "/devices/pump-7/wireguard", &leaf, Some(&body)),
+            world.hub.goes_on_after(shut_out)
+        );
+
+        assert_eq!(refused.status_and_slug(), (expected.0, expected.1.to_owned()));
+        assert!(!world.hub.knows(key), "{path}");
+        let records = world.admin("GET", "/audit?device_id=pump-7").await.json();
+        let mut records = records["records"].as_array().unwrap().iter();
+        assert!(records.any(|record| record["action"] == "device.key_refused"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_keys_that_a_device_brings_at_once_the_one_on_record_stays() {
+    let world = World::new().await;
+    let (_, leaf) = world.certified(ID).await;
+    let bring = async |key: WireguardKey| {
+        world.admin("POST", "/devices/pump-7/allow-reenroll").await;
+        let body = json!({ "public_key": key });
+        world
+            .as_device("PUT", "/devices/pump-7/wireguard", &leaf, Some(&body))
+            .await
+    };
+    let (first, second) = (wireguard_key(), wireguard_key());
+    world.hub.hesitates();
+    let other = async { assert_eq!(bring(second).await.status, StatusCode::OK) };
+
+    let (refused, ()) = tokio::join!(bring(first), world.hub.goes_on_after(other));
+
+    assert_eq!(refused.status_and_slug(), (409, "enrollment-conflict".to_owned()));
+    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    assert!(world.hub.knows(second) && !world.hub.knows(first));
 }
 
 #[tokio::test]
