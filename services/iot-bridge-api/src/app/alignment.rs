@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use common::domain::{
-    AdmitError, CertificateState, DeviceDirectory, DeviceId, DeviceState, DeviceView, StoreError, System,
+    AdmitError, CertificateState, Device, DeviceDirectory, DeviceId, DeviceState, DeviceView, StoreError, System,
 };
 
 use super::enrollment::{EnrollError, Enrollment};
@@ -130,16 +130,24 @@ impl Alignment {
                 let is_member = self.network.ensure_on_record(device, &*self.directory).await?;
                 Ok(if is_member { Aligned::Ensured } else { Aligned::Removed })
             }
-            // Who was admitted enrolls again: the key that it had has no business on the hub any more.
+            // Who was admitted enrolls again: the keys that it had have no business on the hub any more.
             DeviceState::Admitted | DeviceState::Quarantined | DeviceState::Retired => {
                 self.leave_network(&device.id).await
             }
         }
     }
 
-    /// Whatever key the device has and had, none of them stays on the hub.
+    /// Takes every key that the device had off the hub, and of one that is shut out also the present one. The present
+    /// key of any other is left to the reconciler: the device may have its certificate by now, and its place.
     async fn leave_network(&self, id: &DeviceId) -> Result<Aligned, AlignError> {
-        let keys = self.directory.wireguard_keys(id).await?;
+        let mut keys = self.directory.wireguard_keys(id).await?;
+        // Looked at after the keys: no key that was replaced ever becomes the present one again.
+        let device = self.directory.find(id).await?;
+        let is_shut_out = |device: &Device| matches!(device.state, DeviceState::Quarantined | DeviceState::Retired);
+        let present = device
+            .filter(|device| !is_shut_out(device))
+            .and_then(|device| device.wireguard_key);
+        keys.retain(|key| Some(*key) != present);
         self.network.remove(&keys).await?;
         Ok(Aligned::Removed)
     }

@@ -327,6 +327,28 @@ async fn a_device_that_enrolls_again_loses_its_old_place_even_while_the_authorit
 }
 
 #[tokio::test]
+async fn a_late_order_leaves_a_device_that_has_enrolled_again_meanwhile_on_the_hub() {
+    let world = World::new().await;
+    let old = world.enrolled("pump-7").await;
+    world.admin("POST", "/devices/pump-7/allow-reenroll").await;
+    world.ca.is(Mood::Away);
+    let (new, token) = (TestDevice::new("pump-7"), world.token_for("pump-7").await);
+    let enroll = async || world.enroll("pump-7", &token, &new.request()).await.status;
+    assert_eq!(enroll().await, StatusCode::ACCEPTED);
+    world.hub.hesitates();
+    let enrolls = async {
+        world.ca.is(Mood::Good);
+        assert_eq!(enroll().await, StatusCode::OK);
+    };
+
+    let stop = CancellationToken::new();
+    let (carried_out, ()) = tokio::join!(world.services.jobs.run_due(&stop), world.hub.goes_on_after(enrolls));
+
+    carried_out.unwrap();
+    assert!(world.hub.knows(new.wireguard_key) && !world.hub.knows(old.wireguard_key));
+}
+
+#[tokio::test]
 async fn thirteen_addresses_are_thirteen_devices() {
     let world = World::with_network("10.8.0.0/28").await; // 13 devices
     let token = world.batch_token(100).await;

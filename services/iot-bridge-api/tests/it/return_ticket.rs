@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::process::run;
-use crate::support::{Answer, TestDevice, World};
+use crate::support::{Answer, Mood, TestDevice, World};
 
 const ID: &str = "pump-7";
 
@@ -36,6 +37,25 @@ async fn a_return_ticket_brings_a_device_back_whose_certificate_has_ended() {
         .enroll(ID, &ticket.field("token"), &TestDevice::new(ID).request())
         .await;
     assert_eq!(again.status_and_slug(), (403, "token-used-up".to_owned()));
+}
+
+#[tokio::test]
+async fn a_device_that_comes_back_with_its_key_has_no_place_until_it_has_a_certificate() {
+    let world = World::new().await;
+    let (device, _) = world.certified(ID).await;
+    let ticket = world.ticket(json!({ "device_id": ID })).await.field("token");
+    world.ca.is(Mood::Away);
+
+    let waiting = world.enroll(ID, &ticket, &device.request()).await;
+
+    assert_eq!(waiting.status, StatusCode::ACCEPTED, "{waiting:?}");
+    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    world.services.reconciler.sweep().await.unwrap();
+    assert!(!world.hub.knows(device.wireguard_key));
+    world.ca.is(Mood::Good);
+    let back = world.enroll(ID, &ticket, &device.request()).await;
+    assert_eq!(back.status, StatusCode::OK, "{back:?}");
+    assert!(world.hub.knows(device.wireguard_key));
 }
 
 #[tokio::test]
