@@ -156,7 +156,7 @@ impl Alignment {
         let revoked = self.revoke_what_was_taken_away(&view.device.id).await?;
         match (&view.device.state, &view.certificate) {
             (DeviceState::Admitted, Some(certificate)) if certificate.issued.is_none() => {
-                finish(self.enrollment.certificate(&certificate.intent, None).await.map(drop))
+                finish(self.enrollment.certificate(&certificate.intent).await.map(drop))
             }
             (DeviceState::Retired, _) => Ok(Aligned::Revoked),
             _ if revoked > 0 => Ok(Aligned::Revoked),

@@ -253,15 +253,8 @@ impl Enrollment {
         Ok(recorded)
     }
 
-    /// Has the intent signed unless it was, and records the certificate before anyone sees it.
-    pub(super) async fn certificate(
-        &self,
-        intent: &CertificateIntent,
-        issued: Option<IssuedCertificate>,
-    ) -> Result<IssuedCertificate, EnrollError> {
-        if let Some(issued) = issued {
-            return Ok(issued);
-        }
+    /// Has an intent signed, and records the certificate before anyone sees it.
+    pub(super) async fn certificate(&self, intent: &CertificateIntent) -> Result<IssuedCertificate, EnrollError> {
         let issued = self.authority.issue(intent).await.map_err(EnrollError::Upstream)?;
         let recorded = self.registry.record_certificate(intent, &issued).await?;
         certified(intent, &recorded).await;

@@ -1,4 +1,4 @@
-//! One enrollment of a device at a time, so that parallel requests for one device lead to one certificate.
+//! One enrollment and one renewal of a device at a time, so that parallel requests lead to one certificate.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
