@@ -127,6 +127,8 @@ impl From<GroupName> for String {
 pub struct LiveFacts {
     /// Whose tunnel.
     pub device_id: DeviceId,
+    /// The key that it is made with: the device's present one, or these facts are out of date.
+    pub key: WireguardKey,
     /// When the last handshake was complete; none since the peer was added.
     pub last_handshake_at: Option<Timestamp>,
     /// Where its packets come from, `address:port`.

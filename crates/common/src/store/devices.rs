@@ -190,6 +190,7 @@ fn device_view(row: &Row) -> Result<DeviceView, StoreError> {
 fn live_facts(row: &Row, device_id: DeviceId) -> Result<LiveFacts, StoreError> {
     Ok(LiveFacts {
         device_id,
+        key: row.get("wireguard_key")?,
         last_handshake_at: row.optional("last_handshake_at")?,
         endpoint: row.optional("endpoint")?,
         received_bytes: row.get("received_bytes")?,

@@ -122,8 +122,8 @@ async fn online_among(
     Ok(online)
 }
 
-/// Writes facts, and says of which devices, and whether they are online. A peer that is nobody's is the reconciler's
-/// business.
+/// Writes facts, and says of which devices, and whether they are online. A peer that is nobody's, as is one with a key
+/// that was replaced since the hub was looked at, is the reconciler's business.
 async fn write(
     transaction: &mut Transaction,
     facts: impl Iterator<Item = &LiveFacts>,
@@ -132,6 +132,7 @@ async fn write(
     let rows = facts.map(|facts| {
         row()
             .bind(&facts.device_id)
+            .bind(&facts.key)
             .bind(&is_online(facts, now))
             .bind_optional(facts.last_handshake_at.as_ref())
             .bind_optional(facts.endpoint.as_ref())
@@ -140,12 +141,12 @@ async fn write(
             .bind(&now)
     });
     let texts = sql_given!(
-        (device, online, handshake, endpoint, received, sent, now)
+        (device, key: bytes, online, handshake, endpoint, received, sent, now)
         "INSERT INTO device_live
              (device_id, online, last_handshake_at, endpoint, received_bytes, sent_bytes, recorded_at)
          SELECT id, given.online, given.handshake, given.endpoint, given.received, given.sent, given.now
          FROM given CROSS JOIN device
-         WHERE id = given.device AND state IN ('admitted', 'enrolled')
+         WHERE id = given.device AND wireguard_key = given.key AND state IN ('admitted', 'enrolled')
          ORDER BY id
          ON CONFLICT (device_id) DO UPDATE
          SET online = excluded.online, last_handshake_at = excluded.last_handshake_at, endpoint = excluded.endpoint,
@@ -168,14 +169,15 @@ async fn mark_keys_used(
 ) -> Result<(), StoreError> {
     let now = transaction.now;
     let used = facts.filter(|facts| facts.last_handshake_at.is_some());
-    let rows: Vec<_> = used.map(|facts| row().bind(&facts.device_id).bind(&now)).collect();
+    let rows = used.map(|facts| row().bind(&facts.device_id).bind(&facts.key).bind(&now));
+    let rows: Vec<_> = rows.collect();
     if rows.is_empty() {
         return Ok(());
     }
     let texts = sql_given!(
-        (device, now)
+        (device, key: bytes, now)
         "UPDATE wireguard_key SET first_used_at = given.now FROM given
-         WHERE device_id = given.device AND replaced_at IS NULL AND first_used_at IS NULL"
+         WHERE public_key = given.key AND device_id = given.device AND replaced_at IS NULL AND first_used_at IS NULL"
     );
     transaction.execute(sql_about(texts, rows)).await.map(drop)
 }

@@ -166,9 +166,10 @@ pub(crate) async fn only_devices_with_a_certificate_belong_on_the_hub<D: TestDat
 
 pub(crate) async fn the_hub_is_told_where_a_member_was_last_seen<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
-    fleet.enroll("pump-7").await;
+    let device = fleet.enroll("pump-7").await;
     let facts = LiveFacts {
-        device_id: id("pump-7"),
+        device_id: device.id,
+        key: device.wireguard_key.unwrap(),
         last_handshake_at: Some(fleet.clock.now()),
         endpoint: Some("198.51.100.7:4711".to_owned()),
         received_bytes: 1,

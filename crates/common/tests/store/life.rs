@@ -45,6 +45,7 @@ pub(crate) async fn a_decommissioned_device_loses_everything_but_its_name_and_ke
     let before = fleet.enroll("pump-7").await;
     let facts = LiveFacts {
         device_id: id("pump-7"),
+        key: before.wireguard_key.unwrap(),
         last_handshake_at: Some(fleet.clock.now()),
         endpoint: Some("192.0.2.7:51820".to_owned()),
         received_bytes: 1,

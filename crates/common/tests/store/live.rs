@@ -1,66 +1,66 @@
 use std::time::Duration;
 
-use common::domain::{Clock, DeviceRegistry, LiveFacts, Timestamp};
+use common::domain::{Clock, DeviceRegistry, LiveFacts, Timestamp, WireguardKey};
 
 use super::databases::TestDatabase;
 use super::fleet::{Fleet, id};
 
 pub(crate) async fn facts_are_written_at_most_every_thirty_seconds<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
-    fleet.enroll("pump-7").await;
+    let key = fleet.enroll("pump-7").await.wireguard_key.unwrap();
     let handshake = Some(fleet.clock.now());
-    fleet.store.record_live(&[facts(handshake, 1)]).await.unwrap();
-    assert_eq!(recorded(&fleet).await, Some(facts(handshake, 1)));
+    fleet.store.record_live(&[facts(key, handshake, 1)]).await.unwrap();
+    assert_eq!(recorded(&fleet).await, Some(facts(key, handshake, 1)));
 
     fleet.clock.advance(Duration::from_secs(29));
-    fleet.store.record_live(&[facts(handshake, 2)]).await.unwrap();
-    assert_eq!(recorded(&fleet).await, Some(facts(handshake, 1)));
+    fleet.store.record_live(&[facts(key, handshake, 2)]).await.unwrap();
+    assert_eq!(recorded(&fleet).await, Some(facts(key, handshake, 1)));
 
     fleet.clock.advance(Duration::from_secs(1));
-    fleet.store.record_live(&[facts(handshake, 3)]).await.unwrap();
-    assert_eq!(recorded(&fleet).await, Some(facts(handshake, 3)));
+    fleet.store.record_live(&[facts(key, handshake, 3)]).await.unwrap();
+    assert_eq!(recorded(&fleet).await, Some(facts(key, handshake, 3)));
     fleet.end().await;
 }
 
 pub(crate) async fn of_a_device_that_never_came_nothing_is_written<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
-    fleet.enroll("pump-7").await;
+    let key = fleet.enroll("pump-7").await.wireguard_key.unwrap();
 
-    fleet.store.record_live(&[facts(None, 0)]).await.unwrap();
+    fleet.store.record_live(&[facts(key, None, 0)]).await.unwrap();
     assert_eq!((recorded(&fleet).await, events(&fleet).await), (None, 0));
 
     let handshake = Some(fleet.clock.now());
-    fleet.store.record_live(&[facts(handshake, 1)]).await.unwrap();
+    fleet.store.record_live(&[facts(key, handshake, 1)]).await.unwrap();
     fleet.clock.advance(Duration::from_mins(4));
-    fleet.store.record_live(&[facts(None, 2)]).await.unwrap();
+    fleet.store.record_live(&[facts(key, None, 2)]).await.unwrap();
     assert_eq!(
         (recorded(&fleet).await, events(&fleet).await),
-        (Some(facts(None, 2)), 2)
+        (Some(facts(key, None, 2)), 2)
     );
     fleet.end().await;
 }
 
 pub(crate) async fn coming_and_going_are_written_at_once_and_become_events<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
-    fleet.enroll("pump-7").await;
-    fleet.store.record_live(&[facts(None, 0)]).await.unwrap();
+    let key = fleet.enroll("pump-7").await.wireguard_key.unwrap();
+    fleet.store.record_live(&[facts(key, None, 0)]).await.unwrap();
     assert_eq!(events(&fleet).await, 0);
 
     fleet.clock.advance(Duration::from_secs(1));
     let handshake = Some(fleet.clock.now());
-    fleet.store.record_live(&[facts(handshake, 1)]).await.unwrap();
-    assert_eq!(recorded(&fleet).await, Some(facts(handshake, 1)));
+    fleet.store.record_live(&[facts(key, handshake, 1)]).await.unwrap();
+    assert_eq!(recorded(&fleet).await, Some(facts(key, handshake, 1)));
     assert_eq!(events(&fleet).await, 1);
 
     fleet.clock.advance(Duration::from_secs(170));
-    fleet.store.record_live(&[facts(handshake, 2)]).await.unwrap();
+    fleet.store.record_live(&[facts(key, handshake, 2)]).await.unwrap();
     fleet.clock.advance(Duration::from_secs(11));
-    fleet.store.record_live(&[facts(handshake, 3)]).await.unwrap();
-    assert_eq!(recorded(&fleet).await, Some(facts(handshake, 3)));
+    fleet.store.record_live(&[facts(key, handshake, 3)]).await.unwrap();
+    assert_eq!(recorded(&fleet).await, Some(facts(key, handshake, 3)));
     assert_eq!(events(&fleet).await, 2);
 
     let handshake = Some(fleet.clock.now());
-    fleet.store.record_live(&[facts(handshake, 4)]).await.unwrap();
+    fleet.store.record_live(&[facts(key, handshake, 4)]).await.unwrap();
     fleet.quarantine("pump-7").await.unwrap();
     assert_eq!((recorded(&fleet).await, events(&fleet).await), (None, 4));
     fleet.end().await;
@@ -68,14 +68,14 @@ pub(crate) async fn coming_and_going_are_written_at_once_and_become_events<D: Te
 
 pub(crate) async fn facts_about_nobodys_peer_are_not_written<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
-    fleet.enroll("pump-7").await;
+    let key = fleet.enroll("pump-7").await.wireguard_key.unwrap();
     fleet.retire("pump-7").await.unwrap();
-    let mut foreign = facts(Some(fleet.clock.now()), 1);
+    let mut foreign = facts(key, Some(fleet.clock.now()), 1);
     foreign.device_id = id("nobody");
 
     fleet
         .store
-        .record_live(&[foreign, facts(Some(fleet.clock.now()), 1)])
+        .record_live(&[foreign, facts(key, Some(fleet.clock.now()), 1)])
         .await
         .unwrap();
 
@@ -83,9 +83,10 @@ pub(crate) async fn facts_about_nobodys_peer_are_not_written<D: TestDatabase>() 
     fleet.end().await;
 }
 
-fn facts(last_handshake_at: Option<Timestamp>, received_bytes: i64) -> LiveFacts {
+fn facts(key: WireguardKey, last_handshake_at: Option<Timestamp>, received_bytes: i64) -> LiveFacts {
     LiveFacts {
         device_id: id("pump-7"),
+        key,
         last_handshake_at,
         endpoint: Some("192.0.2.7:51820".to_owned()),
         received_bytes,

@@ -73,6 +73,7 @@ contract! {
     admission::a_refused_application_leaves_nothing_behind,
     admission::an_exhausted_pool_is_a_refusal_of_its_own,
     readmission::a_pair_of_ours_is_replaced_until_the_first_handshake,
+    readmission::what_was_seen_of_a_pair_of_ours_says_nothing_of_the_one_in_its_place,
     readmission::a_device_that_brings_its_key_cannot_swap_it_by_repeating,
     readmission::a_device_that_brought_its_own_key_cannot_have_it_replaced_by_leaving_it_out,
     readmission::what_a_device_once_used_stays_used_when_the_hub_forgets_it,

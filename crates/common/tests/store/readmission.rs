@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use common::domain::{
     AdmitError, CertificateState, Clock, DeviceRegistry, DeviceState, JobAction, LiveFacts, System, TokenPurpose,
-    WireguardPrivateKey,
+    WireguardKey, WireguardPrivateKey,
 };
 
 use super::databases::TestDatabase;
@@ -22,17 +22,31 @@ pub(crate) async fn a_pair_of_ours_is_replaced_until_the_first_handshake<D: Test
     assert_ne!(second.device.wireguard_key, Some(first_key));
 
     fleet.finish(&first).await;
-    let facts = LiveFacts {
-        device_id: id("pump-7"),
-        last_handshake_at: Some(fleet.clock.now()),
-        endpoint: None,
-        received_bytes: 0,
-        sent_bytes: 0,
-    };
+    let facts = handshake(application.wireguard_key, &fleet);
     fleet.store.record_live(&[facts]).await.unwrap();
     application.wireguard_key = WireguardPrivateKey::generate().public_key();
     let third = fleet.apply("pump-7", &token, &application).await;
     assert!(matches!(third, Err(AdmitError::AlreadyEnrolled)), "{third:?}");
+    fleet.end().await;
+}
+
+pub(crate) async fn what_was_seen_of_a_pair_of_ours_says_nothing_of_the_one_in_its_place<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let (token, mut application) = (fleet.token(1).await, application());
+    application.wireguard_key_is_ours = true;
+    let first = fleet.apply("pump-7", &token, &application).await.unwrap();
+    fleet.finish(&first).await;
+    let seen = handshake(application.wireguard_key, &fleet);
+    application.wireguard_key = WireguardPrivateKey::generate().public_key();
+    fleet.apply("pump-7", &token, &application).await.unwrap();
+
+    // The hub was looked at before, and is written down after.
+    fleet.store.record_live(&[seen]).await.unwrap();
+
+    assert_eq!(fleet.view("pump-7").await.live, None);
+    application.wireguard_key = WireguardPrivateKey::generate().public_key();
+    let third = fleet.apply("pump-7", &token, &application).await;
+    assert!(third.is_ok(), "{third:?}");
     fleet.end().await;
 }
 
@@ -70,14 +84,8 @@ pub(crate) async fn what_a_device_once_used_stays_used_when_the_hub_forgets_it<D
     application.wireguard_key_is_ours = true;
     let admission = fleet.apply("pump-7", &token, &application).await.unwrap();
     fleet.finish(&admission).await;
+    let seen = handshake(application.wireguard_key, &fleet);
     application.wireguard_key = WireguardPrivateKey::generate().public_key();
-    let seen = LiveFacts {
-        device_id: id("pump-7"),
-        last_handshake_at: Some(fleet.clock.now()),
-        endpoint: None,
-        received_bytes: 0,
-        sent_bytes: 0,
-    };
     fleet.store.record_live(std::slice::from_ref(&seen)).await.unwrap();
 
     let unseen = LiveFacts {
@@ -188,4 +196,16 @@ pub(crate) async fn a_return_ticket_lets_a_known_device_keep_its_keys<D: TestDat
     );
     fleet.finish(&back).await;
     fleet.end().await;
+}
+
+/// What the hub sees of `pump-7` after its handshake.
+fn handshake<D: TestDatabase>(key: WireguardKey, fleet: &Fleet<D>) -> LiveFacts {
+    LiveFacts {
+        device_id: id("pump-7"),
+        key,
+        last_handshake_at: Some(fleet.clock.now()),
+        endpoint: None,
+        received_bytes: 0,
+        sent_bytes: 0,
+    }
 }

@@ -176,6 +176,7 @@ fn is_news(member: &MemberStatus, written: Option<&Written>, now: Timestamp) -> 
 fn facts_of(device_id: &DeviceId, member: &MemberStatus) -> LiveFacts {
     LiveFacts {
         device_id: device_id.clone(),
+        key: member.key,
         last_handshake_at: member.last_handshake_at,
         endpoint: member.endpoint.clone(),
         received_bytes: i64::try_from(member.received_bytes).unwrap_or(i64::MAX),

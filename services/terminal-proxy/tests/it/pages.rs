@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::domain::{Clock as _, DeviceRegistry as _, LiveFacts};
+use common::domain::{Clock as _, DeviceDirectory as _, DeviceRegistry as _, LiveFacts};
 use serde_json::json;
 
 use crate::support::World;
@@ -142,8 +142,10 @@ async fn sessions_are_counted() {
 
 impl World {
     async fn record_handshake(&self, seconds_ago: u64) {
+        let device = self.store.find(&"pump-1".parse().unwrap()).await.unwrap().unwrap();
         let facts = LiveFacts {
-            device_id: "pump-1".parse().unwrap(),
+            device_id: device.id,
+            key: device.wireguard_key.unwrap(),
             last_handshake_at: Some(self.clock.now() - Duration::from_secs(seconds_ago)),
             endpoint: None,
             received_bytes: 1,
