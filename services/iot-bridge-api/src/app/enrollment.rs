@@ -13,6 +13,7 @@ use common::domain::{
 };
 
 use super::csr::{AcceptedCsr, CsrRejection};
+use super::observe::facts_of;
 use super::presence::Place;
 use super::refusals;
 pub use super::refusals::EnrollError;
@@ -166,6 +167,9 @@ impl Enrollment {
         let Some(_turn) = self.turns.wait(id, PATIENCE).await else {
             return Ok(waiting(System::CertificateAuthority));
         };
+        if private_key.is_some() {
+            self.note_use(id).await?;
+        }
         reach(KillPoint::K0).await;
         let admission = self.registry.admit(id, token.as_digest(), &application).await?;
         reach(KillPoint::K1).await;
@@ -215,6 +219,21 @@ impl Enrollment {
             display_name: request.display_name,
         };
         Ok((application, private_key))
+    }
+
+    /// Writes down whether a device has used the pair that it would get another one for: the observer is seconds late.
+    /// While the hub is away there is nothing new to know.
+    async fn note_use(&self, id: &DeviceId) -> Result<(), StoreError> {
+        let device = self.directory.find(id).await?;
+        let Some(key) = device.and_then(|device| device.wireguard_key) else {
+            return Ok(());
+        };
+        let members = self.network.members().await.unwrap_or_default();
+        let mut used = members.iter().filter(|member| member.last_handshake_at.is_some());
+        match used.find(|member| member.key == key) {
+            Some(member) => self.registry.record_live(&[facts_of(id, member)]).await,
+            None => Ok(()),
+        }
     }
 
     async fn complete(

@@ -173,7 +173,7 @@ fn is_news(member: &MemberStatus, written: Option<&Written>, now: Timestamp) -> 
     }
 }
 
-fn facts_of(device_id: &DeviceId, member: &MemberStatus) -> LiveFacts {
+pub(super) fn facts_of(device_id: &DeviceId, member: &MemberStatus) -> LiveFacts {
     LiveFacts {
         device_id: device_id.clone(),
         key: member.key,
