@@ -32,7 +32,7 @@ pub use enrollment::{
     NewEnrollmentToken, Renewal, TokenPurpose,
 };
 pub use events::{EventInbox, EventOrders, EventOutcome, PlatformEvent, PlatformEventKind};
-pub use jobs::{Job, JobAction, JobQueue, JobState, System};
+pub use jobs::{Job, JobAction, JobCount, JobQueue, JobState, System};
 pub use metrics::{MetricsKeys, SealedMetricsKey};
 pub use network_plan::{AddPrefixError, NetworkPlan, PoolFill};
 pub use operator::{Operator, Role};

@@ -121,12 +121,27 @@ pub struct Job {
     pub generation: i64,
     /// How often it was tried.
     pub attempts: i32,
+    /// How many of the tries were refused.
+    pub refusals: i32,
     /// When it was ordered.
     pub created_at: Timestamp,
     /// Not before.
     pub next_attempt_at: Timestamp,
     /// Why the last try failed; fixed words, no secret.
     pub last_error: Option<String>,
+}
+
+/// How many jobs of one kind there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobCount {
+    /// For which system.
+    pub system: System,
+    /// Where they are.
+    pub state: JobState,
+    /// How many.
+    pub count: i64,
+    /// When the oldest was ordered.
+    pub oldest: Timestamp,
 }
 
 /// The durable orders. They are placed by the registry, in the transaction that makes them necessary.
@@ -144,13 +159,21 @@ pub trait JobQueue: Send + Sync + 'static {
     /// The orders were carried out: each goes, unless a newer one took its place.
     async fn complete(&self, jobs: &[Job]) -> Result<(), StoreError>;
 
-    /// The try failed: it is due again at `next_attempt_at`, or dead when that is none.
+    /// The try failed, refused so often as the job says: it is due again at `next_attempt_at`, or dead when that is
+    /// none.
     async fn postpone(&self, job: &Job, error: &str, next_attempt_at: Option<Timestamp>) -> Result<(), StoreError>;
 
     /// Lists jobs, oldest first, at most 1000.
     async fn jobs(&self, state: Option<JobState>) -> Result<Vec<Job>, StoreError>;
 
-    /// Makes a job due at once, also a dead one, and records who did. `RegistryError::Unknown` when there is none of this id.
+    /// Lists a device's pending jobs.
+    async fn jobs_of(&self, device: &DeviceId) -> Result<Vec<Job>, StoreError>;
+
+    /// Counts all jobs.
+    async fn count_jobs(&self) -> Result<Vec<JobCount>, StoreError>;
+
+    /// Makes a job due at once, also a dead one, which has all its time again, and records who did.
+    /// `RegistryError::Unknown` when there is none of this id.
     async fn retry(&self, id: Uuid, by: &Actor) -> Result<(), RegistryError>;
 
     /// A system is back: its jobs are due at once, also the dead ones; returns how many.

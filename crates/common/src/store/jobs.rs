@@ -14,7 +14,7 @@ use super::statement::{Row, Values, row, sql, sql_about};
 use super::transaction::{Repeatable, Transaction, in_transaction};
 use super::{Store, audit};
 use crate::domain::{
-    Actor, DeviceId, Job, JobAction, JobQueue, JobState, RegistryError, StoreError, System, Timestamp,
+    Actor, DeviceId, Job, JobAction, JobCount, JobQueue, JobState, RegistryError, StoreError, System, Timestamp,
 };
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl JobQueue for Store {
 
     async fn jobs(&self, state: Option<JobState>) -> Result<Vec<Job>, StoreError> {
         let statement = sql(
-            "SELECT id, device_id, system, action, state, generation, attempts, created_at,
+            "SELECT id, device_id, system, action, state, generation, attempts, refusals, created_at,
                                     next_attempt_at, last_error
                              FROM job WHERE ($1 IS NULL OR state = $1) ORDER BY created_at, id LIMIT 1000",
         );
@@ -52,6 +52,30 @@ impl JobQueue for Store {
             .iter()
             .map(job_record)
             .collect()
+    }
+
+    async fn jobs_of(&self, device: &DeviceId) -> Result<Vec<Job>, StoreError> {
+        let statement = sql(
+            "SELECT id, device_id, system, action, state, generation, attempts, refusals, created_at,
+                                    next_attempt_at, last_error
+                             FROM job WHERE device_id = $1 AND state = 'pending' ORDER BY system",
+        );
+        self.all(statement.bind(device)).await?.iter().map(job_record).collect()
+    }
+
+    async fn count_jobs(&self) -> Result<Vec<JobCount>, StoreError> {
+        let statement = sql("SELECT system, state, count(*) AS jobs, min(created_at) AS oldest
+                             FROM job GROUP BY system, state");
+        let counts = self.all(statement).await?;
+        let count = |row: &Row| {
+            Ok(JobCount {
+                system: row.get("system")?,
+                state: row.get("state")?,
+                count: row.get("jobs")?,
+                oldest: row.get("oldest")?,
+            })
+        };
+        counts.iter().map(count).collect()
     }
 
     async fn retry(&self, id: Uuid, by: &Actor) -> Result<(), RegistryError> {
@@ -71,23 +95,8 @@ pub(super) async fn place(
     systems: &[System],
     action: JobAction,
 ) -> Result<(), StoreError> {
-    let now = transaction.now;
-    for system in systems {
-        let statement = sql("INSERT INTO job
-                                 (id, device_id, system, action, state, generation, attempts, created_at, next_attempt_at)
-                             VALUES ($1, $2, $3, $4, 'pending', 1, 0, $5, $5)
-                             ON CONFLICT (device_id, system) DO UPDATE
-                             SET action = excluded.action, state = 'pending', generation = job.generation + 1,
-                                 attempts = 0, created_at = excluded.created_at,
-                                 next_attempt_at = excluded.next_attempt_at, last_error = NULL")
-        .bind(&Uuid::now_v7())
-        .bind(device)
-        .bind(system)
-        .bind(&action)
-        .bind(&now);
-        transaction.execute(statement).await?;
-    }
-    Ok(())
+    let orders: Vec<_> = systems.iter().map(|&system| Order { device, system, action }).collect();
+    place_all(transaction, &orders).await
 }
 
 /// An order for a system, to be placed with others.
@@ -118,7 +127,7 @@ pub(super) async fn place_all(transaction: &mut Transaction, orders: &[Order<'_>
          SELECT id, device_id, system, action, 'pending', 1, 0, now, now FROM given WHERE true
          ON CONFLICT (device_id, system) DO UPDATE
          SET action = excluded.action, state = 'pending', generation = job.generation + 1, attempts = 0,
-             created_at = excluded.created_at, next_attempt_at = excluded.next_attempt_at, last_error = NULL"
+             refusals = 0, created_at = excluded.created_at, next_attempt_at = excluded.next_attempt_at, last_error = NULL"
     );
     transaction.execute(sql_about(texts, rows.collect())).await.map(drop)
 }
@@ -131,7 +140,7 @@ async fn claim(
 ) -> Result<Vec<Job>, StoreError> {
     let now = transaction.now;
     let statement = sql(
-        "SELECT id, device_id, system, action, state, generation, attempts, created_at,
+        "SELECT id, device_id, system, action, state, generation, attempts, refusals, created_at,
                                 next_attempt_at, last_error
                          FROM job
                          WHERE system = $1 AND state = 'pending' AND next_attempt_at <= $2
@@ -196,13 +205,14 @@ async fn postpone(
         JobState::Dead
     };
     let statement = sql("UPDATE job
-                         SET state = $3, next_attempt_at = $4, last_error = $5, leased_until = NULL
+                         SET state = $3, next_attempt_at = $4, last_error = $5, refusals = $6, leased_until = NULL
                          WHERE id = $1 AND generation = $2")
     .bind(&job.id)
     .bind(&job.generation)
     .bind(&state)
     .bind(&next_attempt_at.unwrap_or(transaction.now))
-    .bind_text(error);
+    .bind_text(error)
+    .bind(&job.refusals);
     if transaction.execute(statement).await? == 0 {
         end_lease_of_older_orders(transaction, std::slice::from_ref(job)).await?;
     }
@@ -215,7 +225,10 @@ async fn retry(transaction: &mut Transaction, id: Uuid, by: &Actor) -> Result<()
     let row = transaction.optional(statement.bind(&id)).await?;
     let row = row.ok_or(RegistryError::Unknown)?;
     let (device, system): (DeviceId, System) = (row.get("device_id")?, row.get("system")?);
-    let statement = sql("UPDATE job SET state = 'pending', attempts = 0, next_attempt_at = $2 WHERE id = $1");
+    let statement = sql("UPDATE job
+                         SET created_at = CASE WHEN state = 'dead' THEN $2 ELSE created_at END,
+                             state = 'pending', attempts = 0, refusals = 0, next_attempt_at = $2
+                         WHERE id = $1");
     transaction.execute(statement.bind(&id).bind(&now)).await?;
     let detail = serde_json::json!({ "job": id, "system": system });
     Ok(audit::append_about(transaction, by.clone(), "job.retried", &device, detail).await?)
@@ -225,6 +238,7 @@ async fn hasten(transaction: &mut Transaction, system: System) -> Result<u64, St
     let now = transaction.now;
     let statement = sql("UPDATE job
                          SET created_at = CASE WHEN state = 'dead' THEN $2 ELSE created_at END,
+                             refusals = CASE WHEN state = 'dead' THEN 0 ELSE refusals END,
                              state = 'pending', next_attempt_at = $2
                          WHERE system = $1 AND (state = 'dead' OR next_attempt_at > $2)");
     transaction.execute(statement.bind(&system).bind(&now)).await
@@ -266,6 +280,7 @@ fn job_record(row: &Row) -> Result<Job, StoreError> {
         state: row.get("state")?,
         generation: row.get("generation")?,
         attempts: row.get("attempts")?,
+        refusals: row.get("refusals")?,
         created_at: row.get("created_at")?,
         next_attempt_at: row.get("next_attempt_at")?,
         last_error: row.optional("last_error")?,

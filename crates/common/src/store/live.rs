@@ -11,8 +11,9 @@ use super::statement::{Row, row, sql, sql_about};
 use super::transaction::{Transaction, in_transaction};
 use crate::domain::{DeviceId, LiveFacts, StoreError, Timestamp};
 
-/// The most often that a device's facts are written, unless it comes or goes.
-const WRITE_INTERVAL: Duration = Duration::from_secs(30);
+/// The most often that a device's facts are written, unless it comes or goes. Whoever brings them every 30 s is a little
+/// early now and then.
+const WRITE_INTERVAL: Duration = Duration::from_secs(25);
 /// A device whose last handshake is older is offline: WireGuard renews a used session every 120 s and gives it up
 /// after 180 s (`REJECT_AFTER_TIME`, WireGuard paper §6.1).
 const OFFLINE_AFTER: Duration = Duration::from_mins(3);

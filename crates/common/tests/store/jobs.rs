@@ -83,6 +83,7 @@ pub(crate) async fn a_failed_try_comes_back_later_and_a_dead_one_when_a_person_s
     fleet.store.retry(job.id, &Actor::Console).await.unwrap();
     let again = fleet.claim_vpn().await.unwrap();
     assert_eq!((again.id, again.attempts), (job.id, 1));
+    assert_eq!(again.created_at, fleet.clock.now(), "it has all its time again");
     assert_eq!(fleet.last_detail().await["job"], job.id.to_string());
     let nothing = fleet.store.retry(Uuid::now_v7(), &Actor::Console).await;
     assert!(matches!(nothing, Err(RegistryError::Unknown)), "{nothing:?}");

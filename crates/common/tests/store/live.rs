@@ -5,14 +5,14 @@ use common::domain::{Clock, DeviceRegistry, LiveFacts, Timestamp, WireguardKey};
 use super::databases::TestDatabase;
 use super::fleet::{Fleet, id};
 
-pub(crate) async fn facts_are_written_at_most_every_thirty_seconds<D: TestDatabase>() {
+pub(crate) async fn facts_are_written_at_most_every_twenty_five_seconds<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
     let key = fleet.enroll("pump-7").await.wireguard_key.unwrap();
     let handshake = Some(fleet.clock.now());
     fleet.store.record_live(&[facts(key, handshake, 1)]).await.unwrap();
     assert_eq!(recorded(&fleet).await, Some(facts(key, handshake, 1)));
 
-    fleet.clock.advance(Duration::from_secs(29));
+    fleet.clock.advance(Duration::from_secs(24));
     fleet.store.record_live(&[facts(key, handshake, 2)]).await.unwrap();
     assert_eq!(recorded(&fleet).await, Some(facts(key, handshake, 1)));
 

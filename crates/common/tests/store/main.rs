@@ -112,7 +112,7 @@ contract! {
     life::a_device_in_quarantine_comes_back_where_it_was,
     life::a_device_is_moved_to_another_group_and_named,
     life::a_device_out_of_service_is_not_changed,
-    live::facts_are_written_at_most_every_thirty_seconds,
+    live::facts_are_written_at_most_every_twenty_five_seconds,
     live::of_a_device_that_never_came_nothing_is_written,
     live::coming_and_going_are_written_at_once_and_become_events,
     live::facts_about_nobodys_peer_are_not_written,

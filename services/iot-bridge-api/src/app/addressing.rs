@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::chassis::problem::error_chain;
 use common::domain::{
     Actor, AddPrefixError, DeviceRegistry, NetworkPlan, PoolFill, StoreError, VpnNetwork, WireguardKey,
 };
@@ -90,12 +91,12 @@ impl Addressing {
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             if let Err(error) = self.take_up().await {
                 tracing::debug!(
-                    error = error.words(),
+                    error = error_chain(&error),
                     "Cannot have the network as it is planned; trying again"
                 );
             }
             if let Err(error) = self.count().await {
-                tracing::debug!(%error, "Cannot count the addresses; trying again");
+                tracing::debug!(error = error_chain(&error), "Cannot count the addresses; trying again");
             }
         }
     }
@@ -174,7 +175,7 @@ impl Addressing {
         self.network.range().and(prefix)?;
         self.plan.add_prefix(self.configured, prefix, by).await?;
         if let Err(error) = self.take_up().await {
-            tracing::warn!(error = error.words(), "The hub does not serve the new prefix yet");
+            tracing::warn!(error = error_chain(&error), "The hub does not serve the new prefix yet");
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! How much is left to tell other systems, as metrics.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::chassis::problem::error_chain;
 use common::domain::{Clock, JobQueue, JobState, StoreError, System};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// How often it is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 
-/// Counts orders. Of more than 1000 the oldest 1000 are counted.
+/// Counts orders.
 pub struct Backlog {
     queue: Arc<dyn JobQueue>,
     clock: Arc<dyn Clock>,
@@ -64,35 +64,31 @@ impl Backlog {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             if let Err(error) = self.count().await {
-                tracing::debug!(%error, "Cannot count the orders; trying again");
+                tracing::debug!(error = error_chain(&error), "Cannot count the orders; trying again");
             }
         }
     }
 
     /// Counts once.
     pub async fn count(&self) -> Result<(), StoreError> {
-        let (jobs, now) = (self.queue.jobs(None).await?, self.clock.now());
-        let (mut counts, mut ages): (BTreeMap<_, i64>, BTreeMap<_, i64>) = (BTreeMap::new(), BTreeMap::new());
-        for job in &jobs {
-            *counts.entry((job.system, job.state.as_str())).or_default() += 1;
-            let age = (now - job.created_at).whole_seconds();
-            let oldest = ages.entry(job.system).or_default();
-            *oldest = age.max(*oldest);
-        }
+        let (counts, now) = (self.queue.count_jobs().await?, self.clock.now());
         for system in &self.systems {
+            let of_system = || counts.iter().filter(|count| count.system == *system);
             let name = system.as_str();
             for state in [JobState::Pending, JobState::Dead] {
                 let labels = OrderLabels {
                     system: name,
                     state: state.as_str(),
                 };
-                let count = counts.get(&(*system, state.as_str())).copied();
-                self.orders.get_or_create(&labels).set(count.unwrap_or(0));
+                let count = of_system().find(|count| count.state == state);
+                self.orders
+                    .get_or_create(&labels)
+                    .set(count.map_or(0, |count| count.count));
             }
-            let age = ages.get(system).copied();
+            let oldest = of_system().map(|count| count.oldest).min();
             self.oldest
                 .get_or_create(&SystemLabels { system: name })
-                .set(age.unwrap_or(0));
+                .set(oldest.map_or(0, |oldest| (now - oldest).whole_seconds()));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::chassis::problem::error_chain;
 use common::domain::{Actor, Clock, DeviceId, Job, JobQueue, JobState, RegistryError, StoreError, System, Timestamp};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
@@ -91,14 +92,12 @@ impl Jobs {
     /// Carries out a device's orders for these systems while someone waits for the answers. What fails stays an
     /// order.
     pub async fn carry_out_now(&self, id: &DeviceId, systems: &[System]) -> Result<Vec<Said>, StoreError> {
-        let orders = self.queue.jobs(Some(JobState::Pending)).await?;
+        let orders = self.queue.jobs_of(id).await?;
         let mut answers = Vec::with_capacity(systems.len());
         for system in systems {
             let answer = match self.align_while_someone_waits(id, *system).await {
                 Ok(aligned) => {
-                    // An order beyond the list's end stays and finds nothing to do later.
-                    let orders = orders.iter();
-                    let done = orders.filter(|job| job.device_id == *id && job.system == *system);
+                    let done = orders.iter().filter(|job| job.system == *system);
                     self.queue.complete(&done.cloned().collect::<Vec<_>>()).await?;
                     aligned.as_str()
                 }
@@ -135,7 +134,7 @@ impl Jobs {
         while !stop.is_cancelled() {
             let tried = self.run_batch_of(system, ORDER_EVERY).await;
             let tried = tried.unwrap_or_else(|error| {
-                tracing::warn!(%error, "Cannot read the orders; trying again");
+                tracing::warn!(error = error_chain(&error), "Cannot read the orders; trying again");
                 0
             });
             if tried == 0 {
@@ -186,7 +185,7 @@ impl Jobs {
     }
 
     /// Returns the order when it was carried out.
-    async fn carry_out(&self, job: Job) -> Result<Option<Job>, StoreError> {
+    async fn carry_out(&self, mut job: Job) -> Result<Option<Job>, StoreError> {
         let system = job.system.as_str();
         let aligned = self.alignment.align(&job.device_id, job.system).await;
         if self.heard(job.system, &aligned) {
@@ -201,8 +200,10 @@ impl Jobs {
             }
             Err(error) => error,
         };
-        let next = self.next_attempt(&job, &error);
-        let detail = common::chassis::problem::error_chain(&error);
+        let is_refused = matches!(error, AlignError::Upstream(UpstreamError::Refused { .. }));
+        job.refusals += i32::from(is_refused);
+        let next = self.next_attempt(&job);
+        let detail = error_chain(&error);
         if next.is_some() {
             tracing::warn!(device.id = %job.device_id, job.attempts, error = detail, "{system} has to wait");
         } else {
@@ -239,10 +240,9 @@ impl Jobs {
     }
 
     /// Returns when to try again; none when it is time to give up.
-    fn next_attempt(&self, job: &Job, error: &AlignError) -> Option<Timestamp> {
+    fn next_attempt(&self, job: &Job) -> Option<Timestamp> {
         let now = self.clock.now();
-        let is_refused = matches!(error, AlignError::Upstream(UpstreamError::Refused { .. }));
-        let is_hopeless = is_refused && job.attempts >= MAX_REFUSALS;
+        let is_hopeless = job.refusals >= MAX_REFUSALS;
         (!is_hopeless && now - job.created_at < GIVE_UP_AFTER).then(|| now + wait(job.attempts, random_fraction()))
     }
 }

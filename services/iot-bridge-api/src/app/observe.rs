@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::chassis::problem::error_chain;
 use common::domain::{
     Clock, DeviceDirectory, DeviceId, DeviceRegistry, LiveFacts, StoreError, Timestamp, WireguardKey,
 };
@@ -93,7 +94,7 @@ impl Observer {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             if let Err(error) = self.look().await {
-                tracing::debug!(error = error.words(), "Cannot see who is there; trying again");
+                tracing::debug!(error = error_chain(&error), "Cannot see who is there; trying again");
             }
         }
     }

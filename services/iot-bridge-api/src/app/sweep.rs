@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use common::chassis::problem::error_chain;
 use common::domain::{
     Actor, Clock, DeviceDirectory, DeviceFilter, DeviceState, DeviceView, Drift, DriftKind, DriftLedger, DriftReport,
     EventInbox, StoreError, System,
@@ -86,7 +87,7 @@ impl Sweep {
             }
         }
         if let Err(error) = self.parts.ledger.end_lease(LEASE).await {
-            tracing::warn!(%error, "Nobody compares before our right to it is over");
+            tracing::warn!(error = error_chain(&error), "Nobody compares before our right to it is over");
         }
     }
 
@@ -95,11 +96,11 @@ impl Sweep {
     pub async fn sweep(&self) -> usize {
         let ordered = self.sweep_these(self.parts.neighbours.systems()).await;
         if let Err(error) = self.parts.updates.read_thoroughly().await {
-            tracing::warn!(reason = error.words(), "Cannot read the results of updates thoroughly");
+            tracing::warn!(reason = error_chain(&error), "Cannot read the results of updates thoroughly");
         }
         let before = self.parts.clock.now() - KEPT;
         if let Err(error) = self.parts.inbox.forget_before(before).await {
-            tracing::warn!(%error, "Cannot forget old facts");
+            tracing::warn!(error = error_chain(&error), "Cannot forget old facts");
         }
         ordered
     }
@@ -116,7 +117,7 @@ impl Sweep {
             match self.sweep_one(system).await {
                 Ok(count) => ordered += count,
                 Err(error) => {
-                    let reason = error.words();
+                    let reason = error_chain(&error);
                     tracing::warn!(reason, "Cannot compare {} with the database", system.as_str());
                     away.push(system);
                 }

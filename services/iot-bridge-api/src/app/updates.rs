@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::chassis::problem::error_chain;
 use common::domain::{Clock, DeviceId, StoreError, System, Timestamp, UpdateLedger, UpdateReport, UpdateStatus};
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +69,7 @@ impl Updates {
             match stop.run_until_cancelled(self.read()).await {
                 Some(Err(error)) => {
                     tracing::warn!(
-                        reason = error.words(),
+                        reason = error_chain(&error),
                         "Cannot read the results of updates; trying again"
                     );
                 }

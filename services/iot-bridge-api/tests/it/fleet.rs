@@ -119,12 +119,42 @@ async fn an_order_that_nobody_can_carry_out_dies_after_three_days_and_can_be_rev
     let dead = world.services.jobs.list(Some(JobState::Dead)).await.unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].last_error.as_deref(), Some("did not answer"));
-    world.ca.is(Mood::Good);
     let path = format!("/jobs/{}/retry", dead[0].id);
+    assert_eq!(world.admin("POST", &path).await.status, StatusCode::ACCEPTED);
+    run().await;
+    let revived = world.services.jobs.list(Some(JobState::Pending)).await.unwrap();
+    assert_eq!(revived.len(), 1, "it has three days again");
+    world.ca.is(Mood::Good);
     assert_eq!(world.admin("POST", &path).await.status, StatusCode::ACCEPTED);
     run().await;
     assert!(world.services.jobs.list(None).await.unwrap().is_empty());
     assert_eq!(world.admin("POST", &path).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_order_dies_of_five_refusals_however_often_its_system_was_silent_before() {
+    let world = World::new().await;
+    world.enrolled("pump-7").await;
+    world.ca.is(Mood::Away);
+    world.admin("DELETE", "/devices/pump-7").await;
+    let run = async || {
+        world.clock.advance(Duration::from_mins(90));
+        world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+        world.services.jobs.list(None).await.unwrap().remove(0)
+    };
+    for _ in 0..5 {
+        assert_eq!(run().await.state, JobState::Pending);
+    }
+
+    world.ca.is(Mood::Refuses);
+    for _ in 0..4 {
+        assert_eq!(run().await.state, JobState::Pending);
+    }
+    let dead = run().await;
+    assert_eq!(
+        (dead.state, dead.last_error.as_deref()),
+        (JobState::Dead, Some("refused"))
+    );
 }
 
 #[tokio::test]

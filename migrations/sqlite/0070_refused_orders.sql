@@ -1,0 +1,2 @@
+-- An order dies of refusals, not of the tries that a silent system left without an answer.
+ALTER TABLE job ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;
