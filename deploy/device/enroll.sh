@@ -99,7 +99,9 @@ openssl verify -no_check_time -purpose sslclient -CAfile ca.pem.new certificate.
 if grep -Evx '|\[(Interface|Peer)\]|(PrivateKey|Address|MTU|PublicKey|Endpoint|AllowedIPs|PersistentKeepalive) = [][A-Za-z0-9<>_+/=.:-]+(, fd[0-9a-f:]+/128)?' wireguard.new >/dev/null; then
     fail "the tunnel configuration has lines that do not belong there"
 fi
-grep -Ex 'AllowedIPs = [0-9.]+/32(, fd[0-9a-f:]+/128)?' wireguard.new >/dev/null || fail "the tunnel would carry more than the hub"
+{ [ "$(grep -c '^AllowedIPs' wireguard.new)" = 1 ] && [ "$(grep -cFx '[Peer]' wireguard.new)" = 1 ] &&
+    grep -Ex 'AllowedIPs = [0-9.]+/32(, fd[0-9a-f:]+/128)?' wireguard.new >/dev/null; } ||
+    fail "the tunnel would carry more than the hub"
 grep -Fx 'PrivateKey = <REPLACE_WITH_DEVICE_PRIVATE_KEY>' wireguard.new >/dev/null ||
     fail "the tunnel configuration is not for our key"
 

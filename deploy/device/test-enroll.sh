@@ -59,6 +59,8 @@ two-commands) extra='MTU = 1420; reboot' ;;
 esac
 allowed=10.8.0.1/32
 [ "$behaviour" != whole-internet ] || allowed=0.0.0.0/0
+[ "$behaviour" != second-line ] || allowed="10.8.0.1/32
+AllowedIPs = 0.0.0.0/0"
 config="[Interface]
 PrivateKey = <REPLACE_WITH_DEVICE_PRIVATE_KEY>
 Address = 10.8.0.2/32
@@ -120,6 +122,7 @@ expect "a chain that is broken is not believed" refused broken-chain "does not l
 expect "a configuration that runs programs is not believed" refused post-up "do not belong there"
 expect "a configuration with two things in one line is not believed" refused two-commands "do not belong there"
 expect "a configuration that takes all traffic is not believed" refused whole-internet "more than the hub"
+expect "a configuration that takes it in a second line is not believed" refused second-line "more than the hub"
 for url in http://bridge.example https://bridge.example ftp://127.0.0.1:1 http://127.0.0.1:1@bridge.example; do
     expect "the token does not go to $url" sh -c "! echo t | '$here/enroll.sh' $url pump-7 '$work/nowhere' 2>/dev/null"
 done

@@ -156,6 +156,10 @@ pub trait JobQueue: Send + Sync + 'static {
     /// Makes the jobs due again that this process took before it died; for its start. Returns how many.
     async fn take_back(&self) -> Result<u64, StoreError>;
 
+    /// Orders what is missing of enrollments that began before this moment and stopped half way, because a process died
+    /// or the device went away: certificate, then membership. Returns for how many devices.
+    async fn resume_enrollments(&self, begun_before: Timestamp) -> Result<usize, StoreError>;
+
     /// The orders were carried out: each goes, unless a newer one took its place.
     async fn complete(&self, jobs: &[Job]) -> Result<(), StoreError>;
 

@@ -14,7 +14,8 @@ use super::statement::{Row, Values, row, sql, sql_about};
 use super::transaction::{Repeatable, Transaction, in_transaction};
 use super::{Store, audit};
 use crate::domain::{
-    Actor, DeviceId, Job, JobAction, JobCount, JobQueue, JobState, RegistryError, StoreError, System, Timestamp,
+    Actor, CertificateState, DeviceId, Job, JobAction, JobCount, JobQueue, JobState, RegistryError, StoreError, System,
+    Timestamp,
 };
 
 #[async_trait]
@@ -26,6 +27,10 @@ impl JobQueue for Store {
 
     async fn take_back(&self) -> Result<u64, StoreError> {
         in_transaction!(self, |transaction| take_back(transaction)).await
+    }
+
+    async fn resume_enrollments(&self, begun_before: Timestamp) -> Result<usize, StoreError> {
+        in_transaction!(self, |transaction| resume_enrollments(transaction, begun_before)).await
     }
 
     async fn complete(&self, jobs: &[Job]) -> Result<(), StoreError> {
@@ -177,6 +182,25 @@ async fn take_back(transaction: &mut Transaction) -> Result<u64, StoreError> {
     let owner = transaction.instance.to_string();
     let statement = sql("UPDATE job SET leased_until = NULL WHERE leased_by = $1 AND leased_until IS NOT NULL");
     transaction.execute(statement.bind(&owner)).await
+}
+
+async fn resume_enrollments(transaction: &mut Transaction, begun_before: Timestamp) -> Result<usize, StoreError> {
+    let statement = sql("SELECT device.id, certificate.state
+                         FROM device JOIN certificate ON certificate.id = device.certificate_id
+                         WHERE device.state = 'admitted' AND certificate.state IN ('intended', 'active')
+                             AND certificate.created_at < $1
+                             AND NOT EXISTS (SELECT 1 FROM job WHERE job.device_id = device.id
+                                                 AND job.system IN ('certificate_authority', 'vpn'))
+                         ORDER BY certificate.created_at LIMIT 1000");
+    let stopped = transaction.all(statement.bind(&begun_before)).await?;
+    for row in &stopped {
+        let system = match row.get("state")? {
+            CertificateState::Intended => System::CertificateAuthority,
+            _ => System::Vpn,
+        };
+        place(transaction, &row.get("id")?, &[system], JobAction::Ensure).await?;
+    }
+    Ok(stopped.len())
 }
 
 async fn complete(transaction: &mut Transaction, jobs: &[Job]) -> Result<(), StoreError> {

@@ -36,6 +36,9 @@ const MAX_REFUSALS: i32 = 5;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the runner looks for due orders.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often enrollments are looked for that stopped half way, and how old they have to be: a device that is there
+/// goes on itself.
+const RESUME_EVERY: Duration = Duration::from_mins(1);
 /// How long after one order of a system it begins the next: at most a hundred a second. When a fleet comes back all at
 /// once, the orders that follow must not take the machine from the messages that tell of it. It is also what a hawkBit
 /// bears as it comes: its filter lets an address read 200 times a second, and an order reads twice.
@@ -127,7 +130,29 @@ impl Jobs {
 
     /// Carries out due orders until told to stop. Each system has its own pace: one that is slow holds up no other.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        join_all(self.systems.iter().map(|(system, _)| self.run_one(*system, &stop))).await;
+        let systems = join_all(self.systems.iter().map(|(system, _)| self.run_one(*system, &stop)));
+        tokio::join!(systems, self.resume_on_timer(&stop));
+    }
+
+    async fn resume_on_timer(&self, stop: &CancellationToken) {
+        let mut tick = tokio::time::interval(RESUME_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            if let Err(error) = self.resume_enrollments().await {
+                let error = error_chain(&error);
+                tracing::warn!(error, "Cannot look for enrollments that stopped half way; trying again");
+            }
+        }
+    }
+
+    /// Orders what is missing of enrollments that stopped half way. The device that asks again hears the outcome.
+    pub async fn resume_enrollments(&self) -> Result<(), StoreError> {
+        let begun_before = self.clock.now() - RESUME_EVERY;
+        let count = self.queue.resume_enrollments(begun_before).await?;
+        if count > 0 {
+            tracing::info!(count, "{count} enrollments that stopped half way go on");
+        }
+        Ok(())
     }
 
     async fn run_one(&self, system: System, stop: &CancellationToken) {

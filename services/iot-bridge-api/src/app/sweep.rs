@@ -87,7 +87,10 @@ impl Sweep {
             }
         }
         if let Err(error) = self.parts.ledger.end_lease(LEASE).await {
-            tracing::warn!(error = error_chain(&error), "Nobody compares before our right to it is over");
+            tracing::warn!(
+                error = error_chain(&error),
+                "Nobody compares before our right to it is over"
+            );
         }
     }
 
@@ -96,7 +99,10 @@ impl Sweep {
     pub async fn sweep(&self) -> usize {
         let ordered = self.sweep_these(self.parts.neighbours.systems()).await;
         if let Err(error) = self.parts.updates.read_thoroughly().await {
-            tracing::warn!(reason = error_chain(&error), "Cannot read the results of updates thoroughly");
+            tracing::warn!(
+                reason = error_chain(&error),
+                "Cannot read the results of updates thoroughly"
+            );
         }
         let before = self.parts.clock.now() - KEPT;
         if let Err(error) = self.parts.inbox.forget_before(before).await {

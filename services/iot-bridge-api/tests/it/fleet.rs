@@ -1,10 +1,8 @@
 use std::time::Duration;
 
-use common::domain::JobState;
 use http::StatusCode;
 use iot_bridge_api::app::reconcile::Swept;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use crate::support::{Mood, NOW, TestDevice, World};
 
@@ -75,86 +73,6 @@ async fn an_admin_moves_a_device_to_another_group_and_names_it() {
     );
     world.admin("DELETE", "/devices/pump-7").await;
     assert_eq!(patch(json!({ "group": "south" })).await.status, StatusCode::CONFLICT);
-}
-
-#[tokio::test]
-async fn what_cannot_be_done_now_is_done_later() {
-    let world = World::new().await;
-    let device = world.enrolled("pump-7").await;
-    world.hub.goes_away();
-    world.ca.is(Mood::Away);
-
-    let answer = world.admin("DELETE", "/devices/pump-7").await;
-
-    assert_eq!(
-        answer.json()["systems"],
-        json!({ "vpn": "pending", "certificate_authority": "pending" })
-    );
-    let jobs = world.admin("GET", "/jobs?state=pending").await.json();
-    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 2);
-
-    world.hub.comes_back();
-    world.ca.is(Mood::Good);
-    world.clock.advance(Duration::from_mins(1));
-    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
-    assert!(world.services.jobs.list(None).await.unwrap().is_empty());
-    assert!(!world.hub.knows(device.wireguard_key));
-    assert_eq!(world.ca.revoked.lock().unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn an_order_that_nobody_can_carry_out_dies_after_three_days_and_can_be_revived() {
-    let world = World::new().await;
-    world.enrolled("pump-7").await;
-    world.ca.is(Mood::Away);
-    world.admin("DELETE", "/devices/pump-7").await;
-    let run = async || world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
-
-    world.clock.advance(Duration::from_mins(1));
-    run().await;
-    assert!(world.services.jobs.list(Some(JobState::Dead)).await.unwrap().is_empty());
-    world.clock.advance(Duration::from_hours(73));
-    run().await;
-
-    let dead = world.services.jobs.list(Some(JobState::Dead)).await.unwrap();
-    assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0].last_error.as_deref(), Some("did not answer"));
-    let path = format!("/jobs/{}/retry", dead[0].id);
-    assert_eq!(world.admin("POST", &path).await.status, StatusCode::ACCEPTED);
-    run().await;
-    let revived = world.services.jobs.list(Some(JobState::Pending)).await.unwrap();
-    assert_eq!(revived.len(), 1, "it has three days again");
-    world.ca.is(Mood::Good);
-    assert_eq!(world.admin("POST", &path).await.status, StatusCode::ACCEPTED);
-    run().await;
-    assert!(world.services.jobs.list(None).await.unwrap().is_empty());
-    assert_eq!(world.admin("POST", &path).await.status, StatusCode::NOT_FOUND);
-}
-
-#[tokio::test]
-async fn an_order_dies_of_five_refusals_however_often_its_system_was_silent_before() {
-    let world = World::new().await;
-    world.enrolled("pump-7").await;
-    world.ca.is(Mood::Away);
-    world.admin("DELETE", "/devices/pump-7").await;
-    let run = async || {
-        world.clock.advance(Duration::from_mins(90));
-        world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
-        world.services.jobs.list(None).await.unwrap().remove(0)
-    };
-    for _ in 0..5 {
-        assert_eq!(run().await.state, JobState::Pending);
-    }
-
-    world.ca.is(Mood::Refuses);
-    for _ in 0..4 {
-        assert_eq!(run().await.state, JobState::Pending);
-    }
-    let dead = run().await;
-    assert_eq!(
-        (dead.state, dead.last_error.as_deref()),
-        (JobState::Dead, Some("refused"))
-    );
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod health;
 mod kill_points;
 mod neighbours;
 mod network;
+mod orders;
 mod process;
 mod provision;
 mod record;
