@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::domain::{WireguardKey, WireguardPrivateKey};
+use common::domain::{VpnNetwork, WireguardKey, WireguardPrivateKey};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -165,6 +165,11 @@ impl Hub for ControlHub {
             Ok(turn.table.peers().values().cloned().collect())
         })
         .await
+    }
+
+    /// Rules and routes are made by whoever made the interface.
+    async fn serve(&self, _network: VpnNetwork) -> Result<(), HubError> {
+        Ok(())
     }
 
     async fn health(&self) -> Result<HubHealth, HubError> {

@@ -32,9 +32,7 @@ pub trait Hub: Send + Sync {
 
     /// Serves this network from now on: the hub's own, with further prefixes. It is told again after every start, because
     /// a hub remembers nothing.
-    async fn serve(&self, _network: VpnNetwork) -> Result<(), HubError> {
-        Ok(())
-    }
+    async fn serve(&self, network: VpnNetwork) -> Result<(), HubError>;
 
     /// Says the least that a caller needs to know to decide whether to compare everything.
     async fn health(&self) -> Result<HubHealth, HubError> {

@@ -286,6 +286,10 @@ impl Hub for StaticHub {
             peers: self.peers.len(),
         })
     }
+
+    async fn serve(&self, _network: VpnNetwork) -> Result<(), HubError> {
+        Ok(())
+    }
 }
 
 /// A socket with a hub behind it.

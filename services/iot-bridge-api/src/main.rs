@@ -69,5 +69,6 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     shutdown
         .finish(Duration::from_secs(config.listeners.drain_seconds.into()))
         .await;
+    services.close().await;
     Ok(())
 }

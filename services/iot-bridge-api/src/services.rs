@@ -219,6 +219,11 @@ impl Services {
         }
     }
 
+    /// Gives the database back, as the last thing that is done.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
     /// Makes the address pool and brings the hub's members back, then starts what runs beside requests. A hub that
     /// is away is no reason not to start.
     pub async fn start(&self, shutdown: &Shutdown) -> Result<(), StoreError> {

@@ -63,9 +63,9 @@ pub struct Layers {
 }
 
 /// The name of one request, in our log and in the `x-request-id` of its answer. What a client sends under
-/// that name is ignored. Handlers read it with `Extension<RequestId>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId(pub Uuid);
+/// that name is ignored.
+#[derive(Debug, Clone, Copy)]
+struct RequestId(Uuid);
 
 impl fmt::Display for RequestId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,7 +89,6 @@ async fn observe(State(layers): State<Arc<Layers>>, mut request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     let method = method_name(request.method());
-    request.extensions_mut().insert(id);
     request.extensions_mut().insert(client);
     let span = tracing::info_span!("request", request.id = %id);
 

@@ -194,9 +194,10 @@ async fn resume_enrollments(transaction: &mut Transaction, begun_before: Timesta
                          ORDER BY certificate.created_at LIMIT 1000");
     let stopped = transaction.all(statement.bind(&begun_before)).await?;
     for row in &stopped {
-        let system = match row.get("state")? {
-            CertificateState::Intended => System::CertificateAuthority,
-            _ => System::Vpn,
+        let system = if row.get::<CertificateState>("state")? == CertificateState::Intended {
+            System::CertificateAuthority
+        } else {
+            System::Vpn
         };
         place(transaction, &row.get("id")?, &[system], JobAction::Ensure).await?;
     }

@@ -30,7 +30,7 @@ impl EnrollmentTokens for Store {
     }
 }
 
-/// Uses a token once more; returns false when its quota or its time is over.
+/// Uses a token once more; returns false when it is used up or revoked.
 pub(super) async fn consume(transaction: &mut Transaction, id: Uuid) -> Result<bool, StoreError> {
     let statement = sql("UPDATE enrollment_token SET used = used + 1
                          WHERE id = $1 AND used < quota AND revoked_at IS NULL");

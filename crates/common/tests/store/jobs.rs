@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use common::domain::{Actor, Clock, JobAction, JobQueue, JobState, RegistryError, System};
+use common::domain::{Actor, Clock, DeviceRegistry, JobAction, JobCount, JobQueue, JobState, RegistryError, System};
 use uuid::Uuid;
 
 use super::databases::TestDatabase;
-use super::fleet::{Fleet, LEASE};
+use super::fleet::{Fleet, LEASE, application, id, issued};
 
 pub(crate) async fn an_order_is_claimed_by_one_worker_until_its_lease_ends<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
@@ -87,6 +87,39 @@ pub(crate) async fn a_failed_try_comes_back_later_and_a_dead_one_when_a_person_s
     assert_eq!(fleet.last_detail().await["job"], job.id.to_string());
     let nothing = fleet.store.retry(Uuid::now_v7(), &Actor::Console).await;
     assert!(matches!(nothing, Err(RegistryError::Unknown)), "{nothing:?}");
+    fleet.end().await;
+}
+
+pub(crate) async fn an_enrollment_that_stopped_half_way_is_ordered_once<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    let token = fleet.token(1).await;
+    let admission = fleet.apply("pump-7", &token, &application()).await.unwrap();
+    let begun = fleet.clock.now();
+    assert_eq!(fleet.store.resume_enrollments(begun).await.unwrap(), 0);
+
+    fleet.clock.advance(Duration::from_mins(1));
+    assert_eq!(fleet.store.resume_enrollments(fleet.clock.now()).await.unwrap(), 1);
+    assert_eq!(fleet.store.resume_enrollments(fleet.clock.now()).await.unwrap(), 0);
+    let ordered = fleet.store.jobs_of(&id("pump-7")).await.unwrap();
+    assert_eq!(
+        ordered.iter().map(|job| job.system).collect::<Vec<_>>(),
+        [System::CertificateAuthority]
+    );
+    let count = JobCount {
+        system: System::CertificateAuthority,
+        state: JobState::Pending,
+        count: 1,
+        oldest: fleet.clock.now(),
+    };
+    assert_eq!(fleet.store.count_jobs().await.unwrap(), [count]);
+
+    fleet.store.complete(&ordered).await.unwrap();
+    let issued = issued(fleet.clock.now());
+    let registry = &fleet.store;
+    registry.record_certificate(&admission.intent, &issued).await.unwrap();
+    assert_eq!(fleet.store.resume_enrollments(fleet.clock.now()).await.unwrap(), 1);
+    let ordered = fleet.store.jobs_of(&id("pump-7")).await.unwrap();
+    assert_eq!(ordered.iter().map(|job| job.system).collect::<Vec<_>>(), [System::Vpn]);
     fleet.end().await;
 }
 

@@ -100,6 +100,7 @@ contract! {
     directory::the_hub_is_told_where_a_member_was_last_seen,
     directory::every_key_that_a_device_had_is_known,
     jobs::an_order_is_claimed_by_one_worker_until_its_lease_ends,
+    jobs::an_enrollment_that_stopped_half_way_is_ordered_once,
     jobs::a_newer_order_takes_the_older_ones_place,
     jobs::a_failed_try_comes_back_later_and_a_dead_one_when_a_person_says_so,
     jobs::what_a_dead_process_had_taken_is_due_again_at_its_next_start,

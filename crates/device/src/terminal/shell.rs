@@ -69,13 +69,6 @@ impl Shell {
         self
     }
 
-    /// Starts the shell in another directory than the user's home.
-    #[must_use]
-    pub fn in_directory(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.directory = directory.into();
-        self
-    }
-
     /// The title that ttyd shows: the command line and the name of the machine.
     pub(super) fn title(&self) -> String {
         let line: Vec<_> = [&self.program]

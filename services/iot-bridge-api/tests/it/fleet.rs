@@ -4,7 +4,7 @@ use http::StatusCode;
 use iot_bridge_api::app::reconcile::Swept;
 use serde_json::json;
 
-use crate::support::{Mood, NOW, TestDevice, World};
+use crate::support::{NOW, TestDevice, World};
 
 #[tokio::test]
 async fn a_decommissioned_device_is_gone_everywhere_and_stays_so() {

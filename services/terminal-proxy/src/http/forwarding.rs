@@ -98,8 +98,8 @@ async fn welcome(state: &AppState, pass: &str) -> Result<ClientAddress, Problem>
         .ok_or_else(Problem::forbidden)
 }
 
-/// Where the session of a request is, when it is not here. Only for somebody whose credential may be one: what nobody
-/// vouches for costs no look into the database.
+/// Where the session of a request is, when it is not here. Only for somebody whose credential may be one: a token that
+/// nobody vouches for costs no look into the database.
 async fn elsewhere(state: &AppState, request: &mut Request) -> Option<Elsewhere> {
     state.neighbours.http()?;
     let id = session_of(request).await?;
