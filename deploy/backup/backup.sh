@@ -1,5 +1,5 @@
 #!/bin/sh
-# Backup and restore of what cannot be made again: databases, secrets, the authority, the hub's key, artifacts, metrics.
+# Backup and restore of what cannot be made again: databases, secrets, the authority, the hub's key, artifacts.
 #   backup.sh once            one backup, into a folder named by its time
 #   backup.sh nightly         one every night at 02:00 UTC; those older than 14 days go
 #   backup.sh files NAME      writes the files of a backup back; nothing may run meanwhile
