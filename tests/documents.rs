@@ -46,6 +46,25 @@ fn configuration_md_lists_every_setting() {
 }
 
 #[test]
+fn a_flag_may_stand_before_a_command_or_behind_it() {
+    let programs = [
+        iot_bridge_api::config::Config::command(),
+        terminal_proxy::config::Config::command(),
+        device::config::Config::command(),
+    ];
+    for program in &programs {
+        for setting in program.get_arguments().filter(|it| it.get_env().is_some()) {
+            let name = program.get_name();
+            assert!(
+                setting.is_global_set(),
+                "{name} does not take --{} behind a command",
+                setting.get_id()
+            );
+        }
+    }
+}
+
+#[test]
 fn api_md_lists_every_route_of_the_bridge() {
     let document = read("docs/api.md");
     for route in iot_bridge_api::http::routes() {

@@ -148,16 +148,16 @@ pub struct CreateToken {
 #[derive(Debug, Args)]
 pub struct ListenerSettings {
     /// Plain HTTP for operators and webhooks; devices may enroll here only when it is loopback.
-    #[arg(long, env = "BIND", default_value = "127.0.0.1:8000")]
+    #[arg(long, env = "BIND", default_value = "127.0.0.1:8000", global = true)]
     pub bind: SocketAddr,
     /// TLS for devices; used when `TLS_CERT_FILE` and `TLS_KEY_FILE` are set.
-    #[arg(long, env = "TLS_BIND", default_value = "0.0.0.0:8443")]
+    #[arg(long, env = "TLS_BIND", default_value = "0.0.0.0:8443", global = true)]
     pub tls_bind: SocketAddr,
     /// The server certificate of the TLS listener.
     #[command(flatten)]
     pub tls: TlsSettings,
     /// How long running requests get after a signal to stop, in seconds.
-    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 20)]
+    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 20, global = true)]
     pub drain_seconds: u32,
 }
 
@@ -175,7 +175,7 @@ impl ListenerSettings {
 pub struct DeviceKeySettings {
     /// A file with the public keys that somebody else is known to have: one SHA-256 of a `SubjectPublicKeyInfo` (DER) a
     /// line, in hex. A CSR with such a key is refused. It is read at the start.
-    #[arg(long, env = "BLOCKED_KEYS_FILE")]
+    #[arg(long, env = "BLOCKED_KEYS_FILE", global = true)]
     pub blocked_keys_file: Option<PathBuf>,
 }
 

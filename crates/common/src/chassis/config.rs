@@ -63,10 +63,10 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 pub struct LogSettings {
     /// How log lines are written.
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Human, global = true)]
     pub log_format: LogFormat,
     /// What is logged, for example `info` or `info,common=debug`.
-    #[arg(long, env = "LOG_FILTER", default_value = "info")]
+    #[arg(long, env = "LOG_FILTER", default_value = "info", global = true)]
     pub log_filter: String,
 }
 
@@ -74,10 +74,10 @@ pub struct LogSettings {
 #[derive(Debug, Clone, Args)]
 pub struct TlsSettings {
     /// Server certificate with its intermediates, PEM; read again when it changes.
-    #[arg(long, env = "TLS_CERT_FILE")]
+    #[arg(long, env = "TLS_CERT_FILE", global = true)]
     pub tls_cert_file: Option<PathBuf>,
     /// Private key of the server certificate, PEM; read again when it changes.
-    #[arg(long, env = "TLS_KEY_FILE")]
+    #[arg(long, env = "TLS_KEY_FILE", global = true)]
     pub tls_key_file: Option<PathBuf>,
 }
 
@@ -101,7 +101,7 @@ impl TlsSettings {
 #[derive(Debug, Clone, Args)]
 pub struct ProxySettings {
     /// Networks whose `X-Forwarded-For` is believed, separated by commas, for example `10.0.0.0/8`.
-    #[arg(long, env = "TRUSTED_PROXIES", default_value = "")]
+    #[arg(long, env = "TRUSTED_PROXIES", default_value = "", global = true)]
     pub trusted_proxies: TrustedProxies,
 }
 

@@ -18,31 +18,31 @@ use crate::ports::{MetricsPlace, MetricsStore};
 #[derive(Debug, Args)]
 pub struct AgentSettings {
     /// Where devices find ThingsBoard's MQTT, for example `mqtts://things.example.com:8883`.
-    #[arg(long, env = "MQTT_URL")]
+    #[arg(long, env = "MQTT_URL", global = true)]
     pub mqtt_url: Option<Url>,
     /// Where devices find hawkBit; `HAWKBIT_URL` unless set.
-    #[arg(long, env = "HAWKBIT_DEVICE_URL")]
+    #[arg(long, env = "HAWKBIT_DEVICE_URL", global = true)]
     pub hawkbit_device_url: Option<Url>,
     /// The tenant of hawkBit that devices belong to.
-    #[arg(long, env = "HAWKBIT_TENANT", default_value = "DEFAULT")]
+    #[arg(long, env = "HAWKBIT_TENANT", default_value = "DEFAULT", global = true)]
     pub hawkbit_tenant: String,
     /// InfluxDB's address; without it devices get no key to it.
-    #[arg(long, env = "INFLUXDB_URL")]
+    #[arg(long, env = "INFLUXDB_URL", global = true)]
     pub influxdb_url: Option<Url>,
     /// Where devices find InfluxDB; `INFLUXDB_URL` unless set.
-    #[arg(long, env = "INFLUXDB_DEVICE_URL")]
+    #[arg(long, env = "INFLUXDB_DEVICE_URL", global = true)]
     pub influxdb_device_url: Option<Url>,
     /// The organization that the metrics belong to.
-    #[arg(long, env = "INFLUXDB_ORG", default_value = "iot")]
+    #[arg(long, env = "INFLUXDB_ORG", default_value = "iot", global = true)]
     pub influxdb_org: String,
     /// The bucket that devices write to.
-    #[arg(long, env = "INFLUXDB_BUCKET", default_value = "telemetry")]
+    #[arg(long, env = "INFLUXDB_BUCKET", default_value = "telemetry", global = true)]
     pub influxdb_bucket: String,
     /// A token that may make and delete authorizations of the organization, and read its buckets.
-    #[arg(long, env = "INFLUXDB_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "INFLUXDB_TOKEN", hide_env_values = true, global = true)]
     pub influxdb_token: Option<SecretString>,
     /// A file with it.
-    #[arg(long, env = "INFLUXDB_TOKEN_FILE")]
+    #[arg(long, env = "INFLUXDB_TOKEN_FILE", global = true)]
     pub influxdb_token_file: Option<PathBuf>,
 }
 

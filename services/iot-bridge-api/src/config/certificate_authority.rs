@@ -14,23 +14,23 @@ use crate::adapters::step_ca::{ProvisionerKey, ProvisionerSecret, RootFingerprin
 #[expect(clippy::struct_field_names, reason = "a field's name is its flag's")]
 pub struct StepCaSettings {
     /// Its address; the host must be one of its DNS names.
-    #[arg(long, env = "STEP_CA_URL")]
+    #[arg(long, env = "STEP_CA_URL", global = true)]
     pub step_ca_url: Option<Url>,
     /// SHA-256 of its root certificate, hex; several during a rotation, separated by commas.
-    #[arg(long, env = "STEP_CA_FINGERPRINT", value_delimiter = ',')]
+    #[arg(long, env = "STEP_CA_FINGERPRINT", value_delimiter = ',', global = true)]
     pub step_ca_fingerprint: Vec<String>,
     /// The name of the JWK provisioner for devices.
-    #[arg(long, env = "STEP_CA_PROVISIONER_NAME", default_value = "iot-bridge")]
+    #[arg(long, env = "STEP_CA_PROVISIONER_NAME", default_value = "iot-bridge", global = true)]
     pub step_ca_provisioner_name: String,
     /// A file with the provisioner's private JWK (P-256): the better way, because step-ca then need not publish it.
-    #[arg(long, env = "STEP_CA_PROVISIONER_KEY_FILE")]
+    #[arg(long, env = "STEP_CA_PROVISIONER_KEY_FILE", global = true)]
     pub step_ca_provisioner_key_file: Option<PathBuf>,
     /// The password of the provisioner's private key that step-ca publishes: long and random, because whoever reaches
     /// step-ca can try others at leisure.
-    #[arg(long, env = "STEP_CA_PROVISIONER_PASSWORD", hide_env_values = true)]
+    #[arg(long, env = "STEP_CA_PROVISIONER_PASSWORD", hide_env_values = true, global = true)]
     pub step_ca_provisioner_password: Option<SecretString>,
     /// A file with it.
-    #[arg(long, env = "STEP_CA_PROVISIONER_PASSWORD_FILE")]
+    #[arg(long, env = "STEP_CA_PROVISIONER_PASSWORD_FILE", global = true)]
     pub step_ca_provisioner_password_file: Option<PathBuf>,
 }
 

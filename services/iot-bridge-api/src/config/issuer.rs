@@ -11,28 +11,39 @@ use url::Url;
 #[derive(Debug, Args)]
 pub struct IssuerSettings {
     /// The issuer's name, exactly as in its tokens.
-    #[arg(long, env = "OIDC_ISSUER", default_value = "http://127.0.0.1:8080/realms/iot")]
+    #[arg(
+        long,
+        env = "OIDC_ISSUER",
+        default_value = "http://127.0.0.1:8080/realms/iot",
+        global = true
+    )]
     pub oidc_issuer: Url,
     /// Where its keys are, when discovery is not to be asked.
-    #[arg(long, env = "OIDC_JWKS_URL")]
+    #[arg(long, env = "OIDC_JWKS_URL", global = true)]
     pub oidc_jwks_url: Option<Url>,
     /// This service's name in `aud`.
-    #[arg(long, env = "OIDC_AUDIENCE", default_value = "iot-bridge-api")]
+    #[arg(long, env = "OIDC_AUDIENCE", default_value = "iot-bridge-api", global = true)]
     pub oidc_audience: String,
     /// The clients whose tokens are accepted (`azp`), separated by commas.
-    #[arg(long, env = "OIDC_CLIENT_ID", default_value = "iot-bridge", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "OIDC_CLIENT_ID",
+        default_value = "iot-bridge",
+        value_delimiter = ',',
+        global = true
+    )]
     pub oidc_client_id: Vec<String>,
     /// The longest lifetime of a token that is believed, in seconds.
-    #[arg(long, env = "OIDC_MAX_TOKEN_SECONDS", default_value_t = 300)]
+    #[arg(long, env = "OIDC_MAX_TOKEN_SECONDS", default_value_t = 300, global = true)]
     pub oidc_max_token_seconds: u32,
     /// What the admin role is called.
-    #[arg(long, env = "ROLE_ADMIN", default_value = "fleet-admin")]
+    #[arg(long, env = "ROLE_ADMIN", default_value = "fleet-admin", global = true)]
     pub role_admin: String,
     /// What the operator role is called.
-    #[arg(long, env = "ROLE_OPERATOR", default_value = "fleet-operator")]
+    #[arg(long, env = "ROLE_OPERATOR", default_value = "fleet-operator", global = true)]
     pub role_operator: String,
     /// What the viewer role is called.
-    #[arg(long, env = "ROLE_VIEWER", default_value = "fleet-viewer")]
+    #[arg(long, env = "ROLE_VIEWER", default_value = "fleet-viewer", global = true)]
     pub role_viewer: String,
 }
 

@@ -25,67 +25,72 @@ const PATIENCE_AT_FIRST: Duration = Duration::from_mins(1);
 #[derive(Debug, Args)]
 pub struct NeighbourSettings {
     /// ThingsBoard's address; without it ThingsBoard is not told anything.
-    #[arg(long, env = "THINGSBOARD_URL")]
+    #[arg(long, env = "THINGSBOARD_URL", global = true)]
     pub thingsboard_url: Option<Url>,
     /// An API key of a tenant administrator (`ThingsBoard` 4.3 or later).
-    #[arg(long, env = "THINGSBOARD_API_KEY", hide_env_values = true)]
+    #[arg(long, env = "THINGSBOARD_API_KEY", hide_env_values = true, global = true)]
     pub thingsboard_api_key: Option<SecretString>,
     /// A file with it.
-    #[arg(long, env = "THINGSBOARD_API_KEY_FILE")]
+    #[arg(long, env = "THINGSBOARD_API_KEY_FILE", global = true)]
     pub thingsboard_api_key_file: Option<PathBuf>,
     /// A tenant administrator, instead of an API key.
-    #[arg(long, env = "THINGSBOARD_USER")]
+    #[arg(long, env = "THINGSBOARD_USER", global = true)]
     pub thingsboard_user: Option<String>,
     /// The tenant administrator's password.
-    #[arg(long, env = "THINGSBOARD_PASSWORD", hide_env_values = true)]
+    #[arg(long, env = "THINGSBOARD_PASSWORD", hide_env_values = true, global = true)]
     pub thingsboard_password: Option<SecretString>,
     /// A file with it.
-    #[arg(long, env = "THINGSBOARD_PASSWORD_FILE")]
+    #[arg(long, env = "THINGSBOARD_PASSWORD_FILE", global = true)]
     pub thingsboard_password_file: Option<PathBuf>,
     /// The name of the device profile of our devices; its provisioning must be disabled.
-    #[arg(long, env = "THINGSBOARD_PROFILE", default_value = "iot-bridge")]
+    #[arg(long, env = "THINGSBOARD_PROFILE", default_value = "iot-bridge", global = true)]
     pub thingsboard_profile: String,
     /// What ThingsBoard's rule chain sends as `Authorization: Bearer`: at least 16 random characters.
-    #[arg(long, env = "THINGSBOARD_WEBHOOK_SECRET", hide_env_values = true)]
+    #[arg(long, env = "THINGSBOARD_WEBHOOK_SECRET", hide_env_values = true, global = true)]
     pub thingsboard_webhook_secret: Option<SecretString>,
     /// A file with it.
-    #[arg(long, env = "THINGSBOARD_WEBHOOK_SECRET_FILE")]
+    #[arg(long, env = "THINGSBOARD_WEBHOOK_SECRET_FILE", global = true)]
     pub thingsboard_webhook_secret_file: Option<PathBuf>,
     /// The secret before, good as well while the rule chain is changed.
-    #[arg(long, env = "THINGSBOARD_WEBHOOK_SECRET_PREVIOUS", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "THINGSBOARD_WEBHOOK_SECRET_PREVIOUS",
+        hide_env_values = true,
+        global = true
+    )]
     pub thingsboard_webhook_secret_previous: Option<SecretString>,
     /// A file with it.
-    #[arg(long, env = "THINGSBOARD_WEBHOOK_SECRET_PREVIOUS_FILE")]
+    #[arg(long, env = "THINGSBOARD_WEBHOOK_SECRET_PREVIOUS_FILE", global = true)]
     pub thingsboard_webhook_secret_previous_file: Option<PathBuf>,
     /// hawkBit's address; without it hawkBit is not told anything.
-    #[arg(long, env = "HAWKBIT_URL")]
+    #[arg(long, env = "HAWKBIT_URL", global = true)]
     pub hawkbit_url: Option<Url>,
     /// A user of hawkBit's management API.
-    #[arg(long, env = "HAWKBIT_USER")]
+    #[arg(long, env = "HAWKBIT_USER", global = true)]
     pub hawkbit_user: Option<String>,
     /// The user's password.
-    #[arg(long, env = "HAWKBIT_PASSWORD", hide_env_values = true)]
+    #[arg(long, env = "HAWKBIT_PASSWORD", hide_env_values = true, global = true)]
     pub hawkbit_password: Option<SecretString>,
     /// A file with it.
-    #[arg(long, env = "HAWKBIT_PASSWORD_FILE")]
+    #[arg(long, env = "HAWKBIT_PASSWORD_FILE", global = true)]
     pub hawkbit_password_file: Option<PathBuf>,
     /// What a sender of hawkBit's news sends as `Authorization: Bearer`: at least 16 random characters.
-    #[arg(long, env = "HAWKBIT_WEBHOOK_SECRET", hide_env_values = true)]
+    #[arg(long, env = "HAWKBIT_WEBHOOK_SECRET", hide_env_values = true, global = true)]
     pub hawkbit_webhook_secret: Option<SecretString>,
     /// A file with it.
-    #[arg(long, env = "HAWKBIT_WEBHOOK_SECRET_FILE")]
+    #[arg(long, env = "HAWKBIT_WEBHOOK_SECRET_FILE", global = true)]
     pub hawkbit_webhook_secret_file: Option<PathBuf>,
     /// The secret before, good as well while the sender is changed.
-    #[arg(long, env = "HAWKBIT_WEBHOOK_SECRET_PREVIOUS", hide_env_values = true)]
+    #[arg(long, env = "HAWKBIT_WEBHOOK_SECRET_PREVIOUS", hide_env_values = true, global = true)]
     pub hawkbit_webhook_secret_previous: Option<SecretString>,
     /// A file with it.
-    #[arg(long, env = "HAWKBIT_WEBHOOK_SECRET_PREVIOUS_FILE")]
+    #[arg(long, env = "HAWKBIT_WEBHOOK_SECRET_PREVIOUS_FILE", global = true)]
     pub hawkbit_webhook_secret_previous_file: Option<PathBuf>,
     /// How often the results of updates are read, in seconds.
-    #[arg(long, env = "HAWKBIT_READ_SECONDS", default_value_t = 10)]
+    #[arg(long, env = "HAWKBIT_READ_SECONDS", default_value_t = 10, global = true)]
     pub hawkbit_read_seconds: u32,
     /// How often both are compared with the database, in seconds.
-    #[arg(long, env = "SWEEP_SECONDS", default_value_t = 900)]
+    #[arg(long, env = "SWEEP_SECONDS", default_value_t = 900, global = true)]
     pub sweep_seconds: u32,
     /// What devices are told, and the metrics store.
     #[command(flatten)]

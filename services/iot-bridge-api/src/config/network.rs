@@ -16,7 +16,7 @@ use super::hub::{HubKind, HubSettings};
 pub struct NetworkSettings {
     /// Where the hub is: `embedded` in this process, for trying out; `unix:` and the path of the socket of
     /// `iot-bridge-api hub`; `local` when this process owns the interface itself, as root.
-    #[arg(long, env = "WG_HUB", default_value_t = HubKind::Embedded)]
+    #[arg(long, env = "WG_HUB", default_value_t = HubKind::Embedded, global = true)]
     pub wg_hub: HubKind,
     /// The address range of the devices, between /12 and /30.
     #[arg(long, env = "WG_SUBNET", default_value = "10.8.0.0/24", global = true)]
@@ -29,7 +29,7 @@ pub struct NetworkSettings {
     #[arg(long, env = "WG_SERVER_IP", global = true)]
     pub wg_server_ip: Option<Ipv4Addr>,
     /// Where devices find the hub, `host:port`; without it the machine itself, for trying out.
-    #[arg(long, env = "WG_SERVER_ENDPOINT")]
+    #[arg(long, env = "WG_SERVER_ENDPOINT", global = true)]
     pub wg_server_endpoint: Option<String>,
     /// The hub's UDP port.
     #[arg(long, env = "WG_PORT", default_value_t = 51820, global = true)]
@@ -43,7 +43,7 @@ pub struct NetworkSettings {
     )]
     pub wg_private_key_file: PathBuf,
     /// How often the hub is compared with the database, in seconds.
-    #[arg(long, env = "RECONCILE_SECONDS", default_value_t = 60)]
+    #[arg(long, env = "RECONCILE_SECONDS", default_value_t = 60, global = true)]
     pub reconcile_seconds: u32,
     /// The owner of the interface.
     #[command(flatten)]
