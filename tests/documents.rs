@@ -178,10 +178,9 @@ fn settings(text: &mut String, program: &str, command: &Command) {
             .iter()
             .map(|it| it.to_string_lossy())
             .collect();
-        let default = if defaults.is_empty() {
-            String::new()
-        } else {
-            format!("`{}`", defaults.join(","))
+        let default = match defaults.join(",") {
+            nothing if nothing.is_empty() => nothing,
+            default => format!("`{default}`"),
         };
         let help = argument
             .get_long_help()
@@ -193,6 +192,16 @@ fn settings(text: &mut String, program: &str, command: &Command) {
             .collect::<Vec<_>>()
             .join(" ")
             .replace('|', "\\|");
+        let values: Vec<_> = argument
+            .get_possible_values()
+            .iter()
+            .map(|it| format!("`{}`", it.get_name()))
+            .collect();
+        let help = if values.is_empty() {
+            help
+        } else {
+            format!("{help} ({})", values.join(", "))
+        };
         let variable = variable.to_string_lossy().into_owned();
         rows.insert(
             variable.clone(),
