@@ -12,9 +12,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use common::chassis::config::{
-    ConfigError, DatabaseSettings, LogSettings, ProxySettings, TlsSettings, is_loopback, strong_secret,
+    ConfigError, DatabaseSettings, LogSettings, ProxySettings, TlsSettings, is_loopback, secret,
 };
 use common::domain::{DeviceId, GroupName, IdPattern, TokenPurpose};
 use secrecy::SecretString;
@@ -122,9 +122,10 @@ pub enum TokenCommand {
 
 /// A token to be made.
 #[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("who").args(["device", "pattern"]).required(true)))]
 pub struct CreateToken {
     /// The device that may enroll.
-    #[arg(long, required_unless_present = "pattern", conflicts_with = "pattern")]
+    #[arg(long)]
     pub device: Option<DeviceId>,
     /// The ids that may enroll, `*` for any run of characters: `pump-*`.
     #[arg(long, value_parser = parse_pattern)]
@@ -209,7 +210,7 @@ impl TokenSettings {
     /// Reads the pepper.
     pub fn pepper(&self) -> Result<TokenPepper, ConfigError> {
         let file = self.token_pepper_file.as_deref();
-        let pepper = strong_secret("TOKEN_PEPPER", self.token_pepper.as_ref(), file)?.ok_or_else(|| {
+        let pepper = secret("TOKEN_PEPPER", self.token_pepper.as_ref(), file)?.ok_or_else(|| {
             ConfigError::new(
                 "`TOKEN_PEPPER` or `TOKEN_PEPPER_FILE` is missing; `openssl rand -hex 32` makes a good one.",
             )
@@ -316,6 +317,17 @@ mod tests {
     }
 
     #[test]
+    fn a_short_pepper_is_told_the_length_that_is_enough() {
+        for length in [8, 20] {
+            let error = parse(&["--token-pepper", &"x".repeat(length)])
+                .tokens
+                .pepper()
+                .unwrap_err();
+            assert!(error.to_string().contains("at least 32"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_token_is_for_one_device_or_a_batch() {
         let Some(Command::Token(TokenCommand::Create(create))) =
             parse(&["token", "create", "--pattern", "pump-*", "--quota", "5"]).command
@@ -324,7 +336,10 @@ mod tests {
         };
         let order = TokenOrder::from(&create);
         assert_eq!((order.id_pattern.as_str(), order.quota), ("pump-*", 5));
-        assert!(Config::try_parse_from(["x", "token", "create"]).is_err());
+        let nobody = Config::try_parse_from(["x", "token", "create"])
+            .unwrap_err()
+            .to_string();
+        assert!(nobody.contains("--device <DEVICE>|--pattern <PATTERN>"), "{nobody}");
         assert!(Config::try_parse_from(["x", "token", "create", "--device", "a", "--pattern", "b"]).is_err());
     }
 
