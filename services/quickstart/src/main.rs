@@ -18,12 +18,15 @@ async fn main() -> ExitCode {
     }
     match quickstart::run(&config).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(
-                error = problem::error_chain(error.as_ref()),
-                "Quickstart did not get through"
-            );
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast::<ConfigError>() {
+            Ok(error) => error.report(),
+            Err(error) => {
+                tracing::error!(
+                    error = problem::error_chain(error.as_ref()),
+                    "Quickstart did not get through"
+                );
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::chassis::client_address::TrustedProxies;
+use common::chassis::config::{ConfigError, listen};
 use common::chassis::http_client::{self, HttpClientOptions};
 use common::chassis::metrics::HttpMetrics;
 use common::chassis::server::{self, Options};
@@ -165,11 +166,11 @@ impl Platform {
 }
 
 impl Listeners {
-    async fn bind(config: &Config) -> Result<Self, std::io::Error> {
+    async fn bind(config: &Config) -> Result<Self, ConfigError> {
         Ok(Self {
-            login: TcpListener::bind(loopback(config.login_port)).await?,
-            api: TcpListener::bind(loopback(config.api_port)).await?,
-            proxy: TcpListener::bind(loopback(config.proxy_port)).await?,
+            login: listen("--login-port", loopback(config.login_port)).await?,
+            api: listen("--api-port", loopback(config.api_port)).await?,
+            proxy: listen("--proxy-port", loopback(config.proxy_port)).await?,
         })
     }
 

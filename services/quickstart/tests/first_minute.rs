@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -84,6 +84,21 @@ fn a_bad_option_is_one_sentence_and_exit_code_78() {
 
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--devices"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_option() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+
+    let output = Command::new(env!("CARGO_BIN_EXE_quickstart"))
+        .args(["--check", "--login-port", "0", "--proxy-port", "0", "--api-port", &port])
+        .output()
+        .unwrap();
+
+    assert_eq!(output.status.code(), Some(78));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("--api-port") && text.contains(&port), "{text}");
 }
 
 fn quickstart(arguments: &[&str]) -> Command {
