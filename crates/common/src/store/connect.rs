@@ -61,7 +61,7 @@ async fn connect_file(path: &str, options: &StoreOptions) -> Result<(Backend, Op
     let path = Path::new(path);
     let claim = claim(path)?;
     // SQLite gives the files beside the database the database's mode.
-    private_file(path).map_err(unavailable)?;
+    private_file(path).map_err(|source| unusable(path, source))?;
 
     let file = SqliteConnectOptions::new()
         .filename(path)
@@ -159,7 +159,7 @@ fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
 fn claim(path: &Path) -> Result<File, OpenError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
-    let file = private_file(&PathBuf::from(lock_path)).map_err(unavailable)?;
+    let file = private_file(&PathBuf::from(lock_path)).map_err(|source| unusable(path, source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::AlreadyInUse { path: path.to_owned() }),
@@ -242,6 +242,19 @@ fn migration_failure(error: MigrateError) -> OpenError {
     } else {
         unavailable(error)
     }
+}
+
+/// A file that cannot be opened or made; often its folder is missing, or belongs to somebody else.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be opened or made", .path.display())]
+struct Unusable {
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn unusable(path: &Path, source: io::Error) -> OpenError {
+    let path = path.to_owned();
+    unavailable(Unusable { path, source })
 }
 
 fn unavailable(error: impl Error + Send + Sync + 'static) -> OpenError {

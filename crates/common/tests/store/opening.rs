@@ -131,7 +131,11 @@ async fn an_address_of_no_known_database_is_refused() {
 #[tokio::test]
 async fn a_database_that_is_away_is_unavailable() {
     let nowhere = open("sqlite:///nowhere/at/all/bridge.db", StoreOptions::new("bridge-1")).await;
-    assert!(matches!(nowhere, Err(OpenError::Unavailable { .. })), "{nowhere:?}");
+    let Err(OpenError::Unavailable { source }) = nowhere else {
+        panic!("{nowhere:?}")
+    };
+    let reason = source.to_string();
+    assert!(reason.contains("/nowhere/at/all/bridge.db"), "{reason}");
     let closed = open("postgres://bridge@127.0.0.1:1/bridge", StoreOptions::new("bridge-1")).await;
     assert!(matches!(closed, Err(OpenError::Unavailable { .. })), "{closed:?}");
 }
