@@ -30,7 +30,14 @@ impl DatabaseSettings {
             self.database_url.as_ref(),
             self.database_url_file.as_deref(),
         )?;
-        Ok(url.unwrap_or_else(|| Self::DEFAULT.into()))
+        let url = url.unwrap_or_else(|| Self::DEFAULT.into());
+        let scheme = url.expose_secret().split_once(':').map(|(scheme, _)| scheme);
+        if !scheme.is_some_and(|scheme| ["sqlite", "postgres", "postgresql"].contains(&scheme)) {
+            return Err(ConfigError::new(
+                "`DATABASE_URL` has to begin with `sqlite:` or `postgres://`.",
+            ));
+        }
+        Ok(url)
     }
 
     /// Whether it is a file, which belongs to one process.
@@ -61,6 +68,8 @@ mod tests {
             "postgres://bridge:hunter2@db/bridge"
         );
         assert!(url(settings(Some("sqlite:///a"), Some(&file))).is_err());
+        assert!(url(settings(Some("mysql://root@db/bridge"), None)).is_err());
+        assert!(url(settings(Some("/var/lib/bridge.db"), None)).is_err());
         assert!(!format!("{:?}", settings(Some("postgres://x:hunter2@db/b"), None)).contains("hunter2"));
     }
 }
