@@ -71,7 +71,10 @@ impl Default for Patience {
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
     /// Change the address or say whom to trust.
-    #[error("enrollment needs https with a root or a fingerprint; plain http is for loopback addresses only")]
+    #[error(
+        "the bridge's address has to be https, with a root or a fingerprint to believe; plain http is only for enrolling \
+         at a loopback address"
+    )]
     InsecureUrl,
     /// Repair the root file.
     #[error("the root certificates to trust are missing or not PEM")]

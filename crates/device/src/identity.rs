@@ -1,6 +1,7 @@
 //! Who a device is: its certificate key, its WireGuard key and its certificate request.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use common::domain::{DeviceId, WireguardPrivateKey};
 use rcgen::{
@@ -30,6 +31,9 @@ pub enum IdentityError {
     /// The directory holds the identity of another device; it is not thrown away.
     #[error("the state directory belongs to the device `{0}`")]
     OtherDevice(DeviceId),
+    /// The directory holds no device.
+    #[error("the state directory {} holds no device; enroll first", .0.display())]
+    Missing(PathBuf),
     /// A file is missing or damaged. Nothing is made anew: the network knows the old key.
     #[error("the device's identity is damaged: {0} is missing or cannot be read")]
     Damaged(&'static str),
@@ -62,6 +66,9 @@ impl Identity {
 
     /// Loads an identity that was made before. Blocks on the disk.
     pub fn load(state: &StateDirectory) -> Result<Self, IdentityError> {
+        if is_absent(state)? {
+            return Err(IdentityError::Missing(state.path().to_owned()));
+        }
         let certificate_key = parse_key(&required(state, KEY_FILE)?)?;
         let wireguard_key = parse_wireguard_key(&required(state, WIREGUARD_KEY_FILE)?)?;
         let csr_pem = required(state, REQUEST_FILE)?;
@@ -107,6 +114,16 @@ impl fmt::Debug for Identity {
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a device never was here.
+fn is_absent(state: &StateDirectory) -> Result<bool, StateError> {
+    for file in [KEY_FILE, WIREGUARD_KEY_FILE, REQUEST_FILE] {
+        if state.read(file)?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(!Enrollment::is_stored(state)?)
 }
 
 /// Makes what is missing, the request last: where it is, all of it is. A power cut in between leaves keys
@@ -234,6 +251,18 @@ mod tests {
             );
             assert!(matches!(lost, IdentityError::Damaged(name) if name == file), "{lost:?}");
         }
+    }
+
+    #[test]
+    fn a_directory_without_a_device_is_not_called_damaged() {
+        let (directory, state) = temporary();
+
+        let error = Identity::load(&state).unwrap_err();
+
+        assert!(
+            matches!(&error, IdentityError::Missing(path) if path == directory.path()),
+            "{error:?}"
+        );
     }
 
     #[test]
