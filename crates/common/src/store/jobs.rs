@@ -191,16 +191,20 @@ async fn resume_enrollments(transaction: &mut Transaction, begun_before: Timesta
                              AND certificate.created_at < $1
                              AND NOT EXISTS (SELECT 1 FROM job WHERE job.device_id = device.id
                                                  AND job.system IN ('certificate_authority', 'vpn'))
-                         ORDER BY certificate.created_at LIMIT 1000");
-    let stopped = transaction.all(statement.bind(&begun_before)).await?;
-    for row in &stopped {
-        let system = if row.get::<CertificateState>("state")? == CertificateState::Intended {
+                         ORDER BY certificate.created_at LIMIT 1000 FOR UPDATE OF device SKIP LOCKED");
+    let rows = transaction.all(statement.bind(&begun_before)).await?;
+    let stopped = rows.iter().map(|row| Ok((row.get("id")?, row.get("state")?)));
+    let stopped = stopped.collect::<Result<Vec<(DeviceId, CertificateState)>, StoreError>>()?;
+    let orders = stopped.iter().map(|(device, state)| Order {
+        device,
+        system: if *state == CertificateState::Intended {
             System::CertificateAuthority
         } else {
             System::Vpn
-        };
-        place(transaction, &row.get("id")?, &[system], JobAction::Ensure).await?;
-    }
+        },
+        action: JobAction::Ensure,
+    });
+    place_all(transaction, &orders.collect::<Vec<_>>()).await?;
     Ok(stopped.len())
 }
 

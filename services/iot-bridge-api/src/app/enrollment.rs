@@ -222,10 +222,11 @@ impl Enrollment {
     }
 
     /// Writes down whether a device has used the pair that it would get another one for: the observer is seconds late.
-    /// While the hub is away there is nothing new to know.
+    /// While the hub is away there is nothing new to know, nor of a device that was seen before.
     async fn note_use(&self, id: &DeviceId) -> Result<(), StoreError> {
-        let device = self.directory.find(id).await?;
-        let Some(key) = device.and_then(|device| device.wireguard_key) else {
+        let view = self.directory.view(id).await?;
+        let unseen = view.filter(|view| view.live.as_ref().is_none_or(|live| live.last_handshake_at.is_none()));
+        let Some(key) = unseen.and_then(|view| view.device.wireguard_key) else {
             return Ok(());
         };
         let members = self.network.members().await.unwrap_or_default();
