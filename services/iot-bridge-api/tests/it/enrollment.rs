@@ -295,7 +295,7 @@ async fn a_device_that_may_enroll_again_gets_new_keys_and_loses_the_old_ones() {
     assert_eq!(answer.json()["wireguard_ip"], "10.8.0.2");
     assert!(world.hub.knows(new.wireguard_key) && !world.hub.knows(old.wireguard_key));
 
-    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    world.work().await;
     assert_eq!(
         world.ca.revoked.lock().unwrap().len(),
         1,
@@ -315,7 +315,7 @@ async fn a_device_that_enrolls_again_loses_its_old_place_even_while_the_authorit
         world.enroll("pump-7", &token, &new.request()).await.status,
         StatusCode::ACCEPTED
     );
-    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    world.work().await;
 
     assert!(!world.hub.knows(old.wireguard_key));
     world.ca.is(Mood::Good);

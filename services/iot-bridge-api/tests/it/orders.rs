@@ -6,7 +6,6 @@ use std::time::Duration;
 use common::domain::JobState;
 use http::StatusCode;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use crate::support::{Mood, TestDevice, World};
 
@@ -29,7 +28,7 @@ async fn what_cannot_be_done_now_is_done_later() {
     world.hub.comes_back();
     world.ca.is(Mood::Good);
     world.clock.advance(Duration::from_mins(1));
-    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    world.work().await;
     assert!(world.services.jobs.list(None).await.unwrap().is_empty());
     assert!(!world.hub.knows(device.wireguard_key));
     assert_eq!(world.ca.revoked.lock().unwrap().len(), 1);
@@ -41,7 +40,7 @@ async fn an_order_that_nobody_can_carry_out_dies_after_three_days_and_can_be_rev
     world.enrolled("pump-7").await;
     world.ca.is(Mood::Away);
     world.admin("DELETE", "/devices/pump-7").await;
-    let run = async || world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    let run = async || world.work().await;
 
     world.clock.advance(Duration::from_mins(1));
     run().await;
@@ -72,7 +71,7 @@ async fn an_order_dies_of_five_refusals_however_often_its_system_was_silent_befo
     world.admin("DELETE", "/devices/pump-7").await;
     let run = async || {
         world.clock.advance(Duration::from_mins(90));
-        world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+        world.work().await;
         world.services.jobs.list(None).await.unwrap().remove(0)
     };
     for _ in 0..5 {
@@ -100,7 +99,7 @@ async fn an_enrollment_that_stopped_half_way_goes_on_without_its_device() {
     world.ca.is(Mood::Good);
     let go_on = async || {
         world.services.jobs.resume_enrollments().await.unwrap();
-        world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+        world.work().await;
         world.admin("GET", "/devices/pump-7").await.json()["state"].clone()
     };
 
@@ -126,7 +125,7 @@ async fn an_enrollment_that_the_authority_refuses_is_shown_to_an_operator_and_no
     for _ in 0..8 {
         world.clock.advance(Duration::from_mins(90));
         world.services.jobs.resume_enrollments().await.unwrap();
-        world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+        world.work().await;
     }
 
     let orders = world.services.jobs.list(None).await.unwrap();

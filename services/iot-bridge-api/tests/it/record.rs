@@ -7,7 +7,6 @@ use common::domain::{JobState, WireguardKey};
 use http::StatusCode;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::support::{Mood, NOW, TestDevice, World};
 
@@ -159,7 +158,7 @@ async fn an_admin_who_revives_an_order_is_on_record() {
     world.ca.is(Mood::Away);
     world.admin("DELETE", "/devices/pump-7").await;
     world.clock.advance(Duration::from_hours(73));
-    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    world.work().await;
     let dead = world.services.jobs.list(Some(JobState::Dead)).await.unwrap();
 
     let path = format!("/jobs/{}/retry", dead[0].id);

@@ -5,7 +5,6 @@ use std::time::Duration;
 use common::domain::WireguardKey;
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use wireguard::quick::WgQuickConfig;
 
 use crate::support::{Mood, NOW, TestDevice, World, wireguard_key};
@@ -192,7 +191,7 @@ async fn a_device_that_is_allowed_to_brings_another_key_and_keeps_its_address() 
     assert_eq!(bring(json!(device.wireguard_key)).await.slug(), "wg-key-in-use");
     assert_eq!(bring(json!(world.hub.key())).await.slug(), "wg-key-invalid");
     assert_eq!(bring(json!("hello")).await.slug(), "wg-key-invalid");
-    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    world.work().await;
     assert!(world.hub.knows(key));
 }
 
@@ -241,7 +240,7 @@ async fn of_two_keys_that_a_device_brings_at_once_the_one_on_record_stays() {
     let (refused, ()) = tokio::join!(bring(first), world.hub.goes_on_after(other));
 
     assert_eq!(refused.status_and_slug(), (409, "enrollment-conflict".to_owned()));
-    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    world.work().await;
     assert!(world.hub.knows(second) && !world.hub.knows(first));
 }
 

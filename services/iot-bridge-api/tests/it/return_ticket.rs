@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::process::run;
 use crate::support::{Answer, Mood, TestDevice, World};
@@ -49,7 +48,7 @@ async fn a_device_that_comes_back_with_its_key_has_no_place_until_it_has_a_certi
     let waiting = world.enroll(ID, &ticket, &device.request()).await;
 
     assert_eq!(waiting.status, StatusCode::ACCEPTED, "{waiting:?}");
-    world.services.jobs.run_due(&CancellationToken::new()).await.unwrap();
+    world.work().await;
     world.services.reconciler.sweep().await.unwrap();
     assert!(!world.hub.knows(device.wireguard_key));
     world.ca.is(Mood::Good);

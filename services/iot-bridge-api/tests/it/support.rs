@@ -27,6 +27,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tempfile::TempDir;
 use time::macros::datetime;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 pub(crate) use ca::{Mood, TestCa};
@@ -233,6 +234,12 @@ impl World {
         let answer = self.enroll(id, &self.token_for(id).await, &device.request()).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         (device, answer.field("certificate"))
+    }
+
+    /// Carries out the orders that are due, once.
+    pub(crate) async fn work(&self) {
+        let jobs = &self.services.jobs;
+        jobs.run_due(&CancellationToken::new()).await.unwrap();
     }
 
     /// Asks as an admin, without a body.

@@ -11,7 +11,6 @@ use iot_bridge_api::adapters::hawkbit::{Hawkbit, HawkbitOptions};
 use iot_bridge_api::adapters::thingsboard::{ThingsBoard, ThingsBoardLogin, ThingsBoardOptions};
 use iot_bridge_api::app::webhook_secret::WebhookSecrets;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::{Answer, World};
 
@@ -65,12 +64,7 @@ impl Neighbourhood {
 
     /// Carries out what is due, once.
     pub(crate) async fn work(&self) {
-        self.world
-            .services
-            .jobs
-            .run_due(&CancellationToken::new())
-            .await
-            .unwrap();
+        self.world.work().await;
     }
 
     /// Works until nothing is left to do, hours if need be.
