@@ -29,6 +29,6 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-fn within_limit<T>(step: impl FnOnce() -> T) -> T {
+fn within_limit<T>(step: impl Fn() -> T) -> T {
     crate::within(LIMIT, step)
 }
