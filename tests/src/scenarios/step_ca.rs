@@ -50,6 +50,9 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
         .step("a device enrolls with curl, jq, openssl and wg", world.script_enrolls())
         .await?;
     stage
+        .step("so does one with the ten lines of its page", world.ten_lines_enroll())
+        .await?;
+    stage
         .step("a CSR of the genuine `step` is accepted", world.step_csr())
         .await?;
     stage
@@ -135,6 +138,29 @@ impl World {
         ensure(script.wait().await?.success(), "the script failed")?;
         let config = fs::read_to_string(self.bridge.folder().join("script-1/wg0.conf"))?;
         ensure(config.contains("AllowedIPs = 10.8.0.1/32"), "no tunnel configuration")
+    }
+
+    /// What the device's page shows, as it stands there.
+    async fn ten_lines_enroll(&self) -> Result<(), Failure> {
+        let page = fs::read_to_string(project("deploy/device/README.md"))?;
+        let lines = page.split("```sh\n").find(|block| block.starts_with("set -eu"));
+        let lines = lines.and_then(|block| block.split("```").next()).unwrap_or_default();
+        ensure(lines.lines().count() == 10, "not ten lines")?;
+        let folder = self.bridge.folder().join("lines-1");
+        fs::create_dir(&folder)?;
+        fs::write(
+            folder.join("token"),
+            self.bridge.token("lines-1", 1).await?.expose_secret(),
+        )?;
+        fs::copy(self.authority.root_file(), folder.join("root.pem"))?;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", lines]).current_dir(&folder).kill_on_drop(true);
+        shell.env("id", "lines-1");
+        shell.env("url", self.bridge.devices().as_str().trim_end_matches('/'));
+        ensure(shell.status().await?.success(), "the lines failed")?;
+        let key = fs::read_to_string(folder.join("wireguard.key"))?;
+        let config = fs::read_to_string(folder.join("wg0.conf"))?;
+        ensure(config.contains(&format!("PrivateKey = {key}")), "the tunnel has no key")
     }
 
     async fn step_csr(&self) -> Result<(), Failure> {
