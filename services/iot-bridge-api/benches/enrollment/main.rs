@@ -33,6 +33,10 @@ use crate::load::{Figures, Load};
 use crate::postgres::Postgres;
 use crate::step_ca::StepCa;
 
+/// The least share of step-ca's own rate, with the database that a large fleet has and with the one inside.
+const POSTGRES_BOUND: f64 = 0.7;
+const SQLITE_BOUND: f64 = 0.5;
+
 #[derive(Parser)]
 struct Arguments {
     /// The folder that step-ca is installed in.
@@ -76,9 +80,9 @@ async fn main() {
             .map(|postgres| (postgres, Bridge::start(&authority, Some(postgres)))),
         sqlite: Bridge::start(&authority, None),
     };
-    for connections in [Connections::Own, Connections::Kept] {
-        compare(&arguments, connections, &authority, &bridges).await;
-    }
+    let shares = compare(&arguments, Connections::Own, &authority, &bridges).await;
+    compare(&arguments, Connections::Kept, &authority, &bridges).await;
+    judge(shares);
 }
 
 /// The bridge on each database.
@@ -87,7 +91,13 @@ struct Bridges<'a> {
     sqlite: Bridge,
 }
 
-async fn compare(arguments: &Arguments, connections: Connections, authority: &StepCa, bridges: &Bridges<'_>) {
+/// Of step-ca's own rate, with each database.
+struct Shares {
+    postgres: Option<f64>,
+    sqlite: f64,
+}
+
+async fn compare(arguments: &Arguments, connections: Connections, authority: &StepCa, bridges: &Bridges<'_>) -> Shares {
     let Arguments {
         concurrency,
         devices,
@@ -113,6 +123,25 @@ async fn compare(arguments: &Arguments, connections: Connections, authority: &St
         row("enroll, PostgreSQL", &mut with_postgres, Some(alone));
     }
     row("enroll, SQLite", &mut with_sqlite, Some(alone));
+    Shares {
+        postgres: bridges.postgres.as_ref().map(|_| with_postgres.per_second() / alone),
+        sqlite: with_sqlite.per_second() / alone,
+    }
+}
+
+/// Says whether the bounds are kept; what was not measured keeps none.
+fn judge(shares: Shares) {
+    let bounds = [
+        ("PostgreSQL", shares.postgres, POSTGRES_BOUND),
+        ("SQLite", Some(shares.sqlite), SQLITE_BOUND),
+    ];
+    for (name, share, bound) in bounds {
+        match share {
+            Some(share) if share >= bound => println!("{name}: {share:.2} of direct, at least {bound:.1}: kept."),
+            Some(share) => println!("{name}: {share:.2} OF DIRECT, AT LEAST {bound:.1}: MISSED."),
+            None => println!("{name}: NOT MEASURED."),
+        }
+    }
 }
 
 fn row(name: &str, figures: &mut Figures, alone: Option<f64>) {
