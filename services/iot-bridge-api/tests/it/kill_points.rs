@@ -20,6 +20,17 @@ use crate::support::TestDevice;
 #[tokio::test(flavor = "multi_thread")]
 async fn whenever_the_power_goes_a_device_gets_one_certificate_and_one_address() {
     let authority = step_ca::World::new().await;
+    cut_everywhere(|| async { Bridge::new(&authority) }).await;
+}
+
+#[cfg(feature = "postgres-tests")]
+#[tokio::test(flavor = "multi_thread")]
+async fn whenever_the_power_goes_a_device_gets_one_certificate_and_one_address_on_postgresql() {
+    let authority = step_ca::World::new().await;
+    cut_everywhere(|| Bridge::on_postgres(&authority)).await;
+}
+
+async fn cut_everywhere(new_bridge: impl AsyncFn() -> Bridge) {
     for (point, status) in [
         ("K0", StatusCode::CREATED),
         ("K1", StatusCode::OK),
@@ -31,7 +42,7 @@ async fn whenever_the_power_goes_a_device_gets_one_certificate_and_one_address()
         ("K7", StatusCode::OK),
         ("K8", StatusCode::OK),
     ] {
-        let bridge = Bridge::new(&authority);
+        let bridge = new_bridge().await;
         let (device, token) = (TestDevice::new("pump-7"), bridge.token());
 
         let lost = bridge.enroll_and_cut(point, &token, &device).await;
@@ -157,6 +168,28 @@ impl Bridge {
             settings,
             folder,
         }
+    }
+
+    /// Over a schema of its own in the database at `TEST_POSTGRES_URL`.
+    #[cfg(feature = "postgres-tests")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test has no configuration, and names its own schemas"
+    )]
+    async fn on_postgres(authority: &step_ca::World) -> Self {
+        use sqlx::Connection as _;
+
+        let server = std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL has the address of a server");
+        let schema = format!("test_{}", uuid::Uuid::now_v7().simple());
+        let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+        let made = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")));
+        made.execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let separator = if server.contains('?') { '&' } else { '?' };
+        let mut bridge = Self::new(authority);
+        let database = format!("{server}{separator}options[search_path]={schema}");
+        bridge.settings.push(("DATABASE_URL", database));
+        bridge
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
