@@ -209,10 +209,11 @@ fn decode_pem(pem: &str) -> Result<Vec<u8>, CsrRejection> {
 /// Each structure has exactly the parts of RFC 2986 §4, so that no parser can overlook one.
 fn check_shape(der: &[u8]) -> Result<(), NotDer> {
     let [info, algorithm, _signature] = Element::read(der)?.fields([SEQUENCE, SEQUENCE, BIT_STRING])?;
-    algorithm.check_algorithm()?;
-    let [_version, _subject, key, attributes] = info.fields([INTEGER, SEQUENCE, SEQUENCE, CONTEXT_0])?;
+    algorithm.check_typed(1)?;
+    let [_version, subject, key, attributes] = info.fields([INTEGER, SEQUENCE, SEQUENCE, CONTEXT_0])?;
+    subject.check_name()?;
     let [algorithm, _key] = key.fields([SEQUENCE, BIT_STRING])?;
-    algorithm.check_algorithm()?;
+    algorithm.check_typed(1)?;
     for attribute in attributes.parts(0, MAX_ATTRIBUTES)? {
         let [_type, values] = attribute.fields([OID, SET])?;
         values.parts(1, 1)?;

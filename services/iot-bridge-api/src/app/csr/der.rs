@@ -4,14 +4,17 @@
 //! of them skips, the authority might sign. So everything is refused that has a second way to be written.
 
 /// How deep elements may be nested; a CSR of our profile needs eight.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 
 const BOOLEAN: u8 = 0x01;
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
 const NULL: u8 = 0x05;
 pub(super) const OID: u8 = 0x06;
 const CONSTRUCTED: u8 = 0x20;
+/// What says whose a tag is: universal, or something else.
+const CLASS: u8 = 0xc0;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 /// `[0]`, constructed.
@@ -56,14 +59,49 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// Checks an `AlgorithmIdentifier`: an OID and at most one parameter.
-    pub(super) fn check_algorithm(&self) -> Result<(), NotDer> {
-        let parts = self.parts(1, 2)?;
-        if parts.first().is_some_and(|part| part.tag == OID) {
-            Ok(())
-        } else {
-            Err(NotDer)
+    /// Checks an OID and at most one element that it is the type of, and `least` parts in all.
+    pub(super) fn check_typed(&self, least: usize) -> Result<(), NotDer> {
+        let parts = self.parts(least, 2)?;
+        let has_type = parts.first().is_some_and(|part| part.tag == OID);
+        ensure(has_type && parts.iter().all(Self::is_universal))
+    }
+
+    /// Checks a `Name`: sets of a type and a value each.
+    pub(super) fn check_name(&self) -> Result<(), NotDer> {
+        for set in self.children()? {
+            ensure(set.tag == SET)?;
+            let attributes = set.parts(1, usize::MAX)?;
+            attributes.iter().try_for_each(|attribute| attribute.check_typed(2))?;
         }
+        Ok(())
+    }
+
+    /// Checks what an extension request has for values: one list of extensions (RFC 5280 §4.1).
+    pub(super) fn check_extensions(&self) -> Result<(), NotDer> {
+        let [list] = self.fields([SEQUENCE])?;
+        for extension in list.children()? {
+            let parts = extension.children()?;
+            let tags: Vec<u8> = parts.iter().map(|part| part.tag).collect();
+            let is_whole = matches!(tags.as_slice(), [OID, OCTET_STRING] | [OID, BOOLEAN, OCTET_STRING]);
+            ensure(extension.tag == SEQUENCE && is_whole)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing down to `depth` levels has a tag of a structure's own. A parser that looks at the number of
+    /// a tag alone takes such an element for another one.
+    pub(super) fn check_universal(&self, depth: usize) -> Result<(), NotDer> {
+        ensure(self.is_universal())?;
+        if depth == 0 || self.tag & CONSTRUCTED == 0 {
+            return Ok(());
+        }
+        self.children()?
+            .iter()
+            .try_for_each(|child| child.check_universal(depth - 1))
+    }
+
+    fn is_universal(&self) -> bool {
+        self.tag & CLASS == 0
     }
 
     fn alone(bytes: &'a [u8]) -> Result<Self, NotDer> {
@@ -110,11 +148,10 @@ impl<'a> Element<'a> {
     }
 
     fn is_well_formed(&self) -> bool {
-        let is_universal = self.tag & 0xc0 == 0;
         if self.tag & 0x1f == 0x1f {
             return false; // tags of more than one byte are in no structure that we read
         }
-        if is_universal && self.tag & CONSTRUCTED != 0 {
+        if self.is_universal() && self.tag & CONSTRUCTED != 0 {
             return self.tag == SEQUENCE || self.tag == SET;
         }
         match (self.tag, self.content) {
@@ -128,6 +165,10 @@ impl<'a> Element<'a> {
             (tag, _) => tag != 0x10 && tag != 0x11 && tag != 0,
         }
     }
+}
+
+fn ensure(holds: bool) -> Result<(), NotDer> {
+    if holds { Ok(()) } else { Err(NotDer) }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::x509::X509Name;
 
+use super::CsrRejection;
+use super::der::{Element, MAX_DEPTH};
 use super::keys::KeyKind;
-use super::{CsrRejection, der};
 
 /// More names than this are not a mistake but an attempt.
 const MANY_NAMES: usize = 8;
@@ -56,6 +57,7 @@ pub(super) fn extensions<'a>(csr: &'a X509CertificationRequest<'a>) -> Result<&'
         let ParsedCriAttribute::ExtensionRequest(request) = attribute.parsed_attribute() else {
             return Err(CsrRejection::Malformed);
         };
+        Element::read(attribute.value)?.check_extensions()?;
         if requested.replace(&request.extensions).is_some() {
             return Err(CsrRejection::AmbiguousExtensions);
         }
@@ -77,8 +79,10 @@ pub(super) fn check_extensions(
         {
             return Err(CsrRejection::AmbiguousExtensions);
         }
-        der::Element::read(extension.value).map_err(|der::NotDer| CsrRejection::Malformed)?;
+        let value = Element::read(extension.value)?;
         check_extension(id, extension, kind)?;
+        let is_names = matches!(extension.parsed_extension(), ParsedExtension::SubjectAlternativeName(_));
+        value.check_universal(if is_names { 0 } else { MAX_DEPTH })?;
     }
     Ok(())
 }
@@ -96,6 +100,8 @@ fn check_extension(id: &DeviceId, extension: &X509Extension<'_>, kind: KeyKind) 
             }
             Ok(())
         }
+        // What is allowed is in the first byte, and the parser drops what is behind the second one.
+        ParsedExtension::KeyUsage(_) if extension.value.len() > 4 => Err(CsrRejection::KeyUsageNotAllowed),
         ParsedExtension::KeyUsage(usage) => check_key_usage(usage, kind),
         ParsedExtension::ExtendedKeyUsage(usage) => {
             let others = [

@@ -145,6 +145,12 @@ fn wishes_beyond_the_profile_are_rejected() {
         ("key-usage-not-allowed", "2.5.29.15", None, vec![0x03, 0x02, 0x02, 0x04]), // keyCertSign
         ("key-usage-not-allowed", "2.5.29.15", None, vec![0x03, 0x02, 0x01, 0x02]), // cRLSign
         ("key-usage-not-allowed", "2.5.29.15", None, vec![0x03, 0x02, 0x05, 0xa0]), // keyEncipherment, EC key
+        (
+            "key-usage-not-allowed",
+            "2.5.29.15",
+            None,
+            vec![0x03, 0x04, 0x00, 0x80, 0x00, 0x01],
+        ), // far behind the named ones
         ("eku-not-allowed", "2.5.29.37", None, eku("1.3.6.1.5.5.7.3.1")),
         ("eku-not-allowed", "2.5.29.37", None, eku("2.5.29.37.0")),
         ("eku-not-allowed", "2.5.29.37", None, eku("1.3.6.1.5.5.7.3.3")),
@@ -196,6 +202,49 @@ fn a_second_place_for_extensions_is_rejected() {
         code(&Csr::new(ID, Key::p256()).attributes(&[microsofts]).pem()),
         "extension-not-allowed"
     );
+}
+
+#[test]
+fn what_another_parser_reads_otherwise_is_malformed() {
+    let (kind, id) = (builder::oid(builder::CN), der(0x0c, ID.as_bytes()));
+    let with_name = |parts: &[&[u8]]| {
+        let subject = der(0x30, &der(0x31, &der(0x30, &parts.concat())));
+        Csr::new(ID, Key::p256()).raw_subject(subject)
+    };
+    let with_key = |key: Key, element: &[u8]| {
+        let spki = in_another_class(&key.spki(), element);
+        Csr::new(ID, key).raw_spki(spki)
+    };
+    let with_extension = |parts: &[&[u8]]| Csr::new(ID, Key::p256()).extensions(&[der(0x30, &parts.concat())]);
+    let with_value = |kind: &str, value: &[u8], element: &[u8]| {
+        let extension = extension(kind, None, &in_another_class(value, element));
+        Csr::new(ID, Key::p256()).extensions(&[extension])
+    };
+    let (constraints, none) = (builder::oid("2.5.29.19"), der(0x04, &der(0x30, &[])));
+    let purpose = builder::oid("1.3.6.1.5.5.7.3.2");
+    let name = names(&[(0x82, ID.as_bytes())]);
+    let cases = [
+        ("a name", with_name(&[&kind, &in_another_class(&id, &id)])),
+        ("a name's type", with_name(&[&in_another_class(&kind, &kind), &id])),
+        ("two names of one type", with_name(&[&kind, &id, &id])),
+        ("a type without a name", with_name(&[&kind])),
+        ("a curve", with_key(Key::p256(), &builder::oid(builder::P256))),
+        ("no parameters", with_key(Key::rsa2048(), &[0x05, 0x00])),
+        (
+            "an extension of four parts",
+            with_extension(&[&constraints, &none, &none]),
+        ),
+        (
+            "an extension's type",
+            with_extension(&[&in_another_class(&constraints, &constraints), &none]),
+        ),
+        ("critical", with_extension(&[&constraints, &[0x81, 0x01, 0x00], &none])),
+        ("a list of names", with_value("2.5.29.17", &name, &name)),
+        ("a purpose", with_value("2.5.29.37", &der(0x30, &purpose), &purpose)),
+    ];
+    for (what, csr) in cases {
+        assert_eq!(verdict(&csr.pem()), Err(CsrRejection::Malformed), "{what}");
+    }
 }
 
 #[test]
@@ -317,6 +366,15 @@ fn no_byte_can_be_changed_unnoticed() {
         assert!(verdict(&builder::pem(&changed)).is_err(), "byte {index}");
         assert!(verdict(&builder::pem(&bytes[..index])).is_err(), "cut at {index}");
     }
+}
+
+/// Gives an element that is in there a tag of the same number that is a structure's own: some parsers look at the number
+/// alone.
+fn in_another_class(bytes: &[u8], element: &[u8]) -> Vec<u8> {
+    let place = bytes.windows(element.len()).position(|window| window == element);
+    let mut bytes = bytes.to_vec();
+    bytes[place.unwrap()] |= 0x80;
+    bytes
 }
 
 fn rcgen_csr(id: &str) -> String {
