@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod path;
 pub mod problem;
+pub mod query;
 pub mod rate_limit;
 pub mod server;
 pub mod shutdown;

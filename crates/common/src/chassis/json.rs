@@ -74,7 +74,7 @@ fn unreadable_body(rejection: BytesRejection) -> Problem {
 }
 
 /// A path is repeated to the caller only when it looks like the name of one of our fields.
-fn field_path(path: &serde_path_to_error::Path) -> Option<String> {
+pub(super) fn field_path(path: &serde_path_to_error::Path) -> Option<String> {
     let path = path.to_string();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'[' | b']');
     (path != "." && path.len() <= MAX_FIELD_PATH && path.bytes().all(plain)).then_some(path)

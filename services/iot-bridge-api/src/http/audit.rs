@@ -1,8 +1,9 @@
 //! Who did what when.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use common::chassis::problem::Problem;
+use common::chassis::query::StrictQuery;
 use common::domain::{AuditFilter, AuditRecord, AuditTrail as _, DeviceId, Timestamp, rfc3339};
 use common::store::Store;
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ struct RecordBody {
 pub(super) async fn list(
     _admin: Admin,
     State(store): State<Store>,
-    Query(query): Query<ListQuery>,
+    StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<AuditList>, Problem> {
     let filter = AuditFilter {
         device_id: query.device_id,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use common::chassis::json::StrictJson;
 use common::chassis::path::PathDeviceId;
 use common::chassis::problem::Problem;
+use common::chassis::query::StrictQuery;
 use common::domain::{
     CertificateRecord, CertificateState, Device, DeviceChanges, DeviceFilter, DeviceId, DeviceState, DeviceView,
     GroupName, LiveFacts, Timestamp, UpdateStatus, rfc3339,
@@ -84,7 +85,7 @@ struct CertificateBody {
 pub(super) async fn list(
     Viewer(viewer): Viewer,
     State(fleet): State<Arc<Fleet>>,
-    Query(query): Query<ListQuery>,
+    StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<DeviceList>, Problem> {
     let filter = DeviceFilter {
         groups: query.group.map(|group| BTreeSet::from([group])),
@@ -208,7 +209,7 @@ pub(super) async fn allow_reenroll(
     admin: Admin,
     State(fleet): State<Arc<Fleet>>,
     PathDeviceId(id): PathDeviceId,
-    Query(query): Query<ReenrollQuery>,
+    StrictQuery(query): StrictQuery<ReenrollQuery>,
 ) -> Result<Json<ReenrollBody>, Problem> {
     let window = query.for_seconds.map_or(DEFAULT_REENROLL_WINDOW, Duration::from_secs);
     let until = fleet

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use common::chassis::problem::Problem;
+use common::chassis::query::StrictQuery;
 use common::domain::{DeviceId, Job, JobAction, JobState, System, rfc3339};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -41,7 +42,7 @@ struct JobBody {
 pub(super) async fn list(
     _admin: Admin,
     State(jobs): State<Arc<Jobs>>,
-    Query(query): Query<ListQuery>,
+    StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<JobList>, Problem> {
     let jobs = jobs.list(query.state).await.map_err(problem::store)?;
     Ok(Json(JobList {

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use common::chassis::client_address::ClientAddress;
 use common::chassis::json::StrictJson;
 use common::chassis::problem::Problem;
+use common::chassis::query::StrictQuery;
 use common::chassis::rate_limit::FailureLimiter;
 use common::domain::{SessionId, rfc3339};
 use http::StatusCode;
@@ -77,7 +78,7 @@ impl From<SessionSeen> for SessionView {
 pub(super) async fn list(
     Caller(operator): Caller,
     State(sessions): State<Arc<Sessions>>,
-    Query(query): Query<ListQuery>,
+    StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<SessionList>, Problem> {
     let records = sessions
         .list(&operator, !query.all)

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use common::chassis::path::PathDeviceId;
 use common::chassis::problem::Problem;
+use common::chassis::query::StrictQuery;
 use common::domain::{
     Clock, DeviceDirectory, DeviceFilter, DeviceId, DeviceState, DeviceView, Operator, Role, Timestamp, UpdateStatus,
 };
@@ -148,7 +149,7 @@ pub(super) async fn devices(
     Caller(operator): Caller,
     State(directory): State<Arc<dyn DeviceDirectory>>,
     State(page): State<Arc<Page>>,
-    Query(query): Query<FleetQuery>,
+    StrictQuery(query): StrictQuery<FleetQuery>,
 ) -> Result<Json<Fleet>, Problem> {
     let after = query.after.map(|text| DeviceId::parse(&text)).transpose();
     let filter = DeviceFilter {
