@@ -17,6 +17,8 @@ pub struct Operation {
     pub who: String,
     /// What it does.
     pub what: String,
+    /// The parameters of the query that the table names, as `?name=`.
+    pub query: Vec<String>,
 }
 
 /// Serves `/openapi.json` and `/docs` of a service; `document` is `docs/api.md`.
@@ -58,9 +60,30 @@ fn row(line: &str) -> Vec<Operation> {
             path: path.split('?').next().unwrap_or(path).replace('…', "{path}"),
             who: who.to_owned(),
             what: what.replace('`', ""),
+            query: query(path.split_once('?').map_or("", |(_path, query)| query), what),
         });
     }
     operations
+}
+
+/// The parameters of a route's own query, and those that stand as `` `?name=…` `` in what it does, each once.
+fn query(own: &str, what: &str) -> Vec<String> {
+    let pairs = own.split('&');
+    let told = what
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.strip_prefix('?'));
+    let mut names = Vec::new();
+    for name in pairs
+        .chain(told)
+        .filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()))
+    {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn description(service: &str, version: &str, operations: &[Operation]) -> Value {
@@ -70,7 +93,7 @@ fn description(service: &str, version: &str, operations: &[Operation]) -> Value 
         path[operation.method.to_ascii_lowercase()] = json!({
             "summary": operation.what,
             "description": format!("Who may: {}.", operation.who),
-            "parameters": parameters(&operation.path),
+            "parameters": parameters(operation),
             "security": security(&operation.who),
             "responses": {
                 "2XX": { "description": "It is so." },
@@ -107,10 +130,17 @@ fn description(service: &str, version: &str, operations: &[Operation]) -> Value 
     })
 }
 
-fn parameters(path: &str) -> Vec<Value> {
-    let names = path.split('{').skip(1).filter_map(|part| part.split('}').next());
-    let parameter = |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } });
-    names.map(parameter).collect()
+fn parameters(operation: &Operation) -> Vec<Value> {
+    let text = json!({ "type": "string" });
+    let of_path = operation
+        .path
+        .split('{')
+        .skip(1)
+        .filter_map(|part| part.split('}').next());
+    let of_path = of_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }));
+    let of_query = operation.query.iter();
+    let of_query = of_query.map(|name| json!({ "name": name, "in": "query", "schema": text }));
+    of_path.chain(of_query).collect()
 }
 
 fn security(who: &str) -> Vec<Value> {
@@ -151,7 +181,7 @@ mod tests {
     use super::*;
 
     const DOCUMENT: &str = "# API\n\n## a-service\n\nWords.\n\n| route | who | what |\n|---|---|---|\n\
-        | `POST /things/{id}?x=1` | token | makes `one` <thing> |\n| `GET /a`, `/b/…` | anyone | reads |\n\n\
+        | `POST /things/{id}?x=1` | token | makes `one` <thing>, `?y=`, `?x=2` |\n| `GET /a`, `/b/…` | anyone | reads |\n\n\
         | other | table |\n\n## b-service\n| `GET /c` | admin | x |\n";
 
     #[test]
@@ -160,7 +190,9 @@ mod tests {
 
         let routes: Vec<_> = found.iter().map(|it| (it.method.as_str(), it.path.as_str())).collect();
         assert_eq!(routes, [("POST", "/things/{id}"), ("GET", "/a"), ("GET", "/b/{path}")]);
-        assert_eq!(found[0].what, "makes one <thing>");
+        assert_eq!(found[0].what, "makes one <thing>, ?y=, ?x=2");
+        assert_eq!(found[0].query, ["x", "y"]);
+        assert!(found[1].query.is_empty());
     }
 
     #[test]
@@ -169,7 +201,13 @@ mod tests {
 
         let operation = &description["paths"]["/things/{id}"]["post"];
         assert_eq!(operation["security"], json!([{ "enrollmentToken": [] }]));
-        assert_eq!(operation["parameters"][0]["name"], "id");
+        let parameters = operation["parameters"].as_array().unwrap();
+        let parameters: Vec<_> = parameters
+            .iter()
+            .map(|it| (it["name"].clone(), it["in"].clone()))
+            .collect();
+        let expected = [("id", "path"), ("x", "query"), ("y", "query")];
+        assert_eq!(parameters, expected.map(|(name, place)| (name.into(), place.into())));
         assert!(operation["responses"]["default"]["content"]["application/problem+json"].is_object());
         assert_eq!(description["paths"]["/a"]["get"]["security"], json!([]));
     }
