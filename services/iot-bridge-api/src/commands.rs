@@ -22,6 +22,7 @@ pub(crate) async fn run(command: &Command, config: &Config) -> Result<ExitCode, 
         Command::Hub => return hub::serve(config).await,
         Command::CheckConfig => {
             config.check()?;
+            config.listeners.tls.load(None).await?;
             say("The settings are good.")?;
         }
         Command::Migrate => {

@@ -248,6 +248,7 @@ impl Config {
     /// Checks everything that serving needs, without touching another system.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.settings()?;
+        self.database.url()?;
         self.instance()?;
         self.step_ca.options()?;
         self.issuer.rules()?;

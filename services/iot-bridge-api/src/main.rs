@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::chassis::config::{self as chassis_config, ConfigError, listen};
 use common::chassis::problem::error_chain;
-use common::chassis::server::{self, ClientAuthorities, Options, Tls};
+use common::chassis::server::{self, ClientAuthorities, Options};
 use common::chassis::shutdown::Shutdown;
 use common::chassis::telemetry;
 use common::domain::SystemClock;
@@ -55,9 +55,9 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let address = plain.local_addr()?;
     let router = services.router(config.listeners.plain_doors());
     server::serve(plain, router, options.clone(), &shutdown);
-    if let Some(files) = config.listeners.tls.files()? {
-        let clients = ClientAuthorities::unknown();
-        let tls = Some(Tls::load(files, Some(Arc::new(clients.clone()))).await?);
+    let clients = ClientAuthorities::unknown();
+    let tls = config.listeners.tls.load(Some(Arc::new(clients.clone()))).await?;
+    if tls.is_some() {
         let trust = client_trust::keep(services.authority.clone(), clients, shutdown.token());
         shutdown.spawn(trust);
         let listener = listen("TLS_BIND", config.listeners.tls_bind).await?;

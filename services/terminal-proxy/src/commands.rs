@@ -21,6 +21,8 @@ pub(crate) async fn run(command: Command, config: &Config) -> Result<ExitCode, B
         Command::Serve => {}
         Command::CheckConfig => {
             config.settings()?;
+            config.database.url()?;
+            config.tls.load(None).await?;
             trust(config, Arc::new(SystemClock))?;
             peers(config)?;
             say("The settings are good.")?;

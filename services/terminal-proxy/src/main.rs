@@ -50,9 +50,7 @@ async fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     let (proxy, store) = compose(&config, &shutdown).await?;
     proxy.start().await?;
     let mut options = proxy.server_options();
-    if let Some(files) = config.tls.files()? {
-        options.tls = Some(server::Tls::load(files, None).await?);
-    }
+    options.tls = config.tls.load(None).await?;
     server::serve(listen("BIND", config.bind).await?, proxy.router(), options, &shutdown);
     tracing::info!(address = %config.bind, "terminal-proxy serves on {}", config.bind);
     shutdown.token().cancelled().await;

@@ -9,15 +9,18 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, ValueEnum};
+use rustls::server::danger::ClientCertVerifier;
 use tokio::net::TcpListener;
 use url::{Host, Url};
 
 pub use self::database::DatabaseSettings;
 pub use self::secret::{secret, strong_secret};
 use super::client_address::TrustedProxies;
-use super::server::TlsFiles;
+use super::problem::error_chain;
+use super::server::{Tls, TlsFiles};
 
 /// The exit code for a setting that is bad or unsafe (`EX_CONFIG` of sysexits.h).
 const EX_CONFIG: u8 = 78;
@@ -94,6 +97,18 @@ impl TlsSettings {
                 "`TLS_CERT_FILE` and `TLS_KEY_FILE` belong together; set both or none.",
             )),
         }
+    }
+
+    /// Reads both files, if there are any; `clients` decides about the certificates of clients.
+    pub async fn load(&self, clients: Option<Arc<dyn ClientCertVerifier>>) -> Result<Option<Tls>, ConfigError> {
+        let Some(files) = self.files()? else {
+            return Ok(None);
+        };
+        let tls = Tls::load(files, clients).await.map_err(|error| {
+            let reason = error_chain(&error);
+            ConfigError::new(format!("`TLS_CERT_FILE` and `TLS_KEY_FILE` cannot be used: {reason}."))
+        })?;
+        Ok(Some(tls))
     }
 }
 

@@ -24,6 +24,29 @@ fn a_missing_setting_ends_the_start_with_one_sentence_and_78() {
 }
 
 #[test]
+fn settings_are_not_good_while_the_files_of_the_certificate_are_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(file("password"), "p".repeat(32)).unwrap();
+    let mut arguments = vec![
+        "check-config".to_owned(),
+        "--step-ca-url=https://ca.example.com".to_owned(),
+        format!("--step-ca-fingerprint={}", "0".repeat(64)),
+        format!("--step-ca-provisioner-password-file={}", file("password")),
+        "--oidc-issuer=https://login.example.com".to_owned(),
+    ];
+    let good = run(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
+    arguments.extend([("cert", "a.pem"), ("key", "a.key")].map(|(of, name)| format!("--tls-{of}-file={}", file(name))));
+
+    let output = run(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("a.pem` cannot be read"), "{said}");
+}
+
+#[test]
 fn tokens_are_made_listed_and_ended_at_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     let lines = |arguments: &[&str]| {
