@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::chassis::problem::error_chain;
 use common::chassis::server::ClientAuthorities;
 use iot_bridge_api::app::Authority;
+use iot_bridge_api::ports::UpstreamError;
 use tokio_util::sync::CancellationToken;
 
 /// How often the roots are asked for until they are known.
@@ -26,8 +27,9 @@ pub(crate) async fn keep(authority: Arc<Authority>, clients: ClientAuthorities, 
 }
 
 async fn refresh(authority: &Authority, clients: &ClientAuthorities) -> bool {
-    let roots = match authority.roots().await {
-        Ok(roots) => roots,
+    let known = async { Ok::<_, UpstreamError>((authority.roots().await?, authority.intermediates().await?)) };
+    let (roots, intermediates) = match known.await {
+        Ok(known) => known,
         Err(error) => {
             tracing::warn!(
                 error = error_chain(&error),
@@ -36,7 +38,7 @@ async fn refresh(authority: &Authority, clients: &ClientAuthorities) -> bool {
             return false;
         }
     };
-    match clients.set(&roots) {
+    match clients.set(&roots, &intermediates) {
         Ok(()) => true,
         Err(error) => {
             tracing::error!(

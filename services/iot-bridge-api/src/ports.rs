@@ -102,6 +102,9 @@ pub trait CertificateAuthority: Send + Sync + 'static {
     /// Returns the roots that are trusted (several during a rotation): PEM blocks, pinned and not just fetched.
     async fn roots(&self) -> Result<String, UpstreamError>;
 
+    /// Returns the certificates between the roots and the leaves that it signs now: PEM blocks, not checked yet.
+    async fn intermediates(&self) -> Result<String, UpstreamError>;
+
     /// Returns the digests of the keys that are its own, of its certificates and of whoever speaks for us: no device
     /// may have one of them.
     async fn own_keys(&self) -> Result<Vec<Digest>, UpstreamError>;

@@ -163,6 +163,10 @@ impl CertificateAuthority for EmbeddedCa {
         Ok(self.root_pem.clone())
     }
 
+    async fn intermediates(&self) -> Result<String, UpstreamError> {
+        Ok(self.intermediate_pem.clone())
+    }
+
     async fn own_keys(&self) -> Result<Vec<Digest>, UpstreamError> {
         key_digests(&format!("{}{}", self.root_pem, self.intermediate_pem))
             .map_err(|error| UpstreamError::unexpected(System::CertificateAuthority, error))

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::chassis::server::{ClientAuthorities, Tls, TlsError, TlsFiles};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
@@ -39,6 +39,29 @@ async fn a_certificate_of_another_authority_ends_the_handshake() {
 }
 
 #[tokio::test]
+async fn a_client_that_shows_its_leaf_alone_gets_in_when_the_intermediate_is_known_and_leads_to_an_authority() {
+    let (root, stranger) = (Pki::new(), Pki::new());
+    let (between, foreign) = (root.below(), stranger.below());
+    root.write_server_certificate();
+    let intermediates = between.authority.pem() + &foreign.authority.pem();
+    let demo = root.serve_for(&root.authority.pem(), &intermediates).await;
+    let ignorant = root.serve_for(&root.authority.pem(), "").await;
+    let (leaf, unknown, other) = (
+        between.issue("pump-7"),
+        between.issue("pump-7"),
+        foreign.issue("pump-7"),
+    );
+    let length = leaf.0.len();
+
+    assert_eq!(
+        root.get_peer(&demo, Some(leaf)).await.unwrap(),
+        format!("{length} bytes")
+    );
+    assert!(root.get_peer(&ignorant, Some(unknown)).await.is_err());
+    assert!(root.get_peer(&demo, Some(other)).await.is_err());
+}
+
+#[tokio::test]
 async fn a_certificate_that_has_ended_is_left_to_the_routes() {
     let pki = Pki::new();
     let demo = pki.serve().await;
@@ -57,7 +80,7 @@ async fn a_certificate_that_has_ended_is_left_to_the_routes() {
 async fn before_the_authorities_are_known_only_clients_without_a_certificate_get_in() {
     let pki = Pki::new();
     pki.write_server_certificate();
-    let demo = pki.serve_for("").await;
+    let demo = pki.serve_for("", "").await;
 
     assert!(pki.get_peer(&demo, Some(pki.issue("pump-7"))).await.is_err());
     assert_eq!(pki.get_peer(&demo, None).await.unwrap(), "nobody");
@@ -100,9 +123,17 @@ struct Pki {
 
 impl Pki {
     fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self::of(CertifiedIssuer::self_signed(authority(), KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// An authority between this one and its leaves.
+    fn below(&self) -> Self {
+        let mut params = authority();
+        params.distinguished_name.push(DnType::CommonName, "between");
+        Self::of(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.authority).unwrap())
+    }
+
+    fn of(authority: CertifiedIssuer<'static, KeyPair>) -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             authority,
@@ -111,13 +142,13 @@ impl Pki {
 
     async fn serve(&self) -> Demo {
         self.write_server_certificate();
-        self.serve_for(&self.authority.pem()).await
+        self.serve_for(&self.authority.pem(), "").await
     }
 
-    async fn serve_for(&self, authorities: &str) -> Demo {
+    async fn serve_for(&self, authorities: &str, intermediates: &str) -> Demo {
         let clients = ClientAuthorities::unknown();
         if !authorities.is_empty() {
-            clients.set(authorities).unwrap();
+            clients.set(authorities, intermediates).unwrap();
         }
         let tls = Tls::load(self.files(), Some(Arc::new(clients))).await.unwrap();
         Demo::start_with(Setup {
@@ -185,4 +216,10 @@ impl Pki {
         stream.read_to_string(&mut answer).await?;
         Ok(answer.split("\r\n\r\n").nth(1).unwrap().to_owned())
     }
+}
+
+fn authority() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
 }

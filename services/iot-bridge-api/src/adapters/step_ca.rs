@@ -205,6 +205,7 @@ impl CertificateAuthority for StepCa {
     async fn sign(&self, intent: &CertificateIntent) -> Result<SignedChain, UpstreamError> {
         let csr = pem_rfc7468::encode_string("CERTIFICATE REQUEST", pem_rfc7468::LineEnding::LF, &intent.csr_der)
             .map_err(|error| UpstreamError::refused(System::CertificateAuthority, error))?;
+        let pinned = self.pinned().await?;
         let response = self
             .post("1.0/sign", |minter| {
                 let token = minter.for_signing(&intent.device_id, &intent.csr_der, self.clock.now());
@@ -215,6 +216,7 @@ impl CertificateAuthority for StepCa {
             return Err(refusal(response.status()));
         }
         let answer: SignAnswer = serde_json::from_slice(&read(response).await?).map_err(unexpected)?;
+        pinned.compare(answer.chain.get(1..).unwrap_or_default());
         Ok(SignedChain {
             pem: answer.chain.concat(),
         })
@@ -249,6 +251,10 @@ impl CertificateAuthority for StepCa {
 
     async fn roots(&self) -> Result<String, UpstreamError> {
         Ok(self.pinned().await?.roots_pem.clone())
+    }
+
+    async fn intermediates(&self) -> Result<String, UpstreamError> {
+        Ok(self.pinned().await?.intermediates_pem.clone())
     }
 
     async fn own_keys(&self) -> Result<Vec<Digest>, UpstreamError> {

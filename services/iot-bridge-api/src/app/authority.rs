@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::domain::{CertificateIntent, Clock, DeviceId, Digest, IssuedCertificate, System};
 
 use super::blocked_keys::BlockedKeys;
-use super::certificate::Believer;
+use super::certificate::{self, Believer};
 use super::csr::{self, AcceptedCsr, CsrRejection};
 use crate::kill_points::{KillPoint, reach};
 use crate::ports::{CertificateAuthority, UpstreamError};
@@ -73,6 +73,14 @@ impl Authority {
     /// Returns the pinned roots, PEM.
     pub async fn roots(&self) -> Result<String, UpstreamError> {
         within_deadline(self.ca.roots()).await
+    }
+
+    /// Returns the certificates between the pinned roots and what is signed now, PEM; those that lead to no root are left
+    /// out.
+    pub async fn intermediates(&self) -> Result<String, UpstreamError> {
+        let (roots, intermediates) = (self.roots().await?, within_deadline(self.ca.intermediates()).await?);
+        certificate::intermediates(&intermediates, &roots, self.clock.now())
+            .map_err(|error| UpstreamError::unexpected(System::CertificateAuthority, error))
     }
 
     /// Returns the revocation list, DER.

@@ -151,6 +151,20 @@ fn find_root(child: &X509Certificate<'_>, roots: &[Vec<u8>], now: Timestamp) -> 
     Err(BadCertificate("its chain does not end at a pinned root"))
 }
 
+/// Returns those of an authority's intermediates, PEM, that lead to one of its roots.
+pub fn intermediates(candidates_pem: &str, roots_pem: &str, now: Timestamp) -> Result<String, BadCertificate> {
+    let (mut believed, mut candidates) = (decode_pem(roots_pem)?, decode_pem(candidates_pem)?);
+    let roots = believed.len();
+    while let Some(index) = candidates.iter().position(|der| is_issued_by(&believed, der, now)) {
+        believed.push(candidates.remove(index));
+    }
+    Ok(believed.iter().skip(roots).map(|der| encode_pem(der)).collect())
+}
+
+fn is_issued_by(issuers: &[Vec<u8>], der: &[u8], now: Timestamp) -> bool {
+    parse(der).is_ok_and(|child| find_root(&child, issuers, now).is_ok())
+}
+
 /// Returns the key digests of certificates in PEM: keys that no device may have.
 pub fn key_digests(pem: &str) -> Result<Vec<Digest>, BadCertificate> {
     decode_pem(pem)?

@@ -56,9 +56,12 @@ impl<S: Send + Sync> FromRequest<S> for Pkcs10 {
     }
 }
 
+/// The roots, and what is between them and a leaf (RFC 7030 §4.1.3): a leaf comes alone.
 pub(super) async fn authorities(State(authority): State<Arc<Authority>>) -> Result<Response, Problem> {
     let roots = authority.roots().await.map_err(|error| problem::upstream(&error))?;
-    Ok(certificates(&roots))
+    let between = authority.intermediates().await;
+    let between = between.map_err(|error| problem::upstream(&error))?;
+    Ok(certificates(&(roots + &between)))
 }
 
 pub(super) async fn attributes() -> Response {

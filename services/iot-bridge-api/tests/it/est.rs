@@ -48,11 +48,12 @@ async fn a_client_of_the_standard_gets_its_certificate_then_its_network_then_the
 async fn anyone_may_know_the_authorities_and_what_a_request_should_look_like() {
     let world = World::new().await;
 
-    let roots = world.ask("GET", "/.well-known/est/cacerts", None, None).await;
+    let authorities = world.ask("GET", "/.well-known/est/cacerts", None, None).await;
     let attributes = world.ask("GET", "/.well-known/est/csrattrs", None, None).await;
 
-    let (_, root) = pem_rfc7468::decode_vec(world.ca.root_pem().as_bytes()).unwrap();
-    assert_eq!(only_certificate(&roots), root);
+    let path = [world.ca.root_pem(), world.ca.intermediate_pem()];
+    let path = path.map(|pem| pem_rfc7468::decode_vec(pem.as_bytes()).unwrap().1);
+    assert_eq!(certificates(&authorities), path, "all that a leaf alone lacks");
     assert_eq!(attributes.headers["content-type"], "application/csrattrs");
     let der = decode(&attributes);
     assert_eq!(usize::from(der[1]) + 2, der.len());
@@ -155,15 +156,29 @@ impl World {
     }
 }
 
-/// Finds the certificate in a PKCS #7: the largest sequence at the place where certificates stand.
 fn only_certificate(answer: &Answer) -> Vec<u8> {
+    let [certificate] = certificates(answer).try_into().unwrap();
+    certificate
+}
+
+/// Finds the certificates in a PKCS #7, at the place where they stand.
+fn certificates(answer: &Answer) -> Vec<Vec<u8>> {
     let der = decode(answer);
     let after = |needle: &[u8]| der.windows(needle.len()).position(|window| window == needle).unwrap() + needle.len();
     let data = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
-    let certificates = &der[after(&data)..];
-    assert_eq!(certificates[..2], [0xa0, 0x82]);
-    let length = usize::from(u16::from_be_bytes([certificates[2], certificates[3]]));
-    certificates[4..4 + length].to_vec()
+    let element = |der: &[u8], tag: u8| {
+        assert_eq!(der[..2], [tag, 0x82]);
+        4 + usize::from(u16::from_be_bytes([der[2], der[3]]))
+    };
+    let set = &der[after(&data)..];
+    let mut rest = &set[4..element(set, 0xa0)];
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let (certificate, after) = rest.split_at(element(rest, 0x30));
+        found.push(certificate.to_vec());
+        rest = after;
+    }
+    found
 }
 
 fn decode(answer: &Answer) -> Vec<u8> {

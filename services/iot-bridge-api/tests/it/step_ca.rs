@@ -189,6 +189,8 @@ pub(crate) struct Server {
     pub(crate) ca: TestCa,
     /// The root that it will have, or had, beside its own.
     other_root: Mutex<Option<String>>,
+    /// The intermediate that it had before its own.
+    other_intermediate: Mutex<Option<String>>,
     /// Whether it knows no roots but those it is asked for by their fingerprints.
     is_exact: std::sync::atomic::AtomicBool,
     /// Statuses to answer with instead of a certificate, the last one first.
@@ -218,6 +220,7 @@ impl World {
         let server = Arc::new(Server {
             ca,
             other_root: Mutex::default(),
+            other_intermediate: Mutex::default(),
             is_exact: std::sync::atomic::AtomicBool::new(false),
             refuse,
             tokens,

@@ -21,8 +21,16 @@ use super::TlsError;
 /// The authorities may become known, and change, while the listener runs; clones share them.
 #[derive(Clone)]
 pub struct ClientAuthorities {
-    current: Arc<RwLock<Option<Arc<dyn ClientCertVerifier>>>>,
+    current: Arc<RwLock<Option<Known>>>,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Whom to believe.
+#[derive(Clone)]
+struct Known {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// Believed only as far as they lead to whom the verifier believes.
+    intermediates: Vec<CertificateDer<'static>>,
 }
 
 impl ClientAuthorities {
@@ -34,22 +42,33 @@ impl ClientAuthorities {
         }
     }
 
-    /// Believes these authorities, PEM, from now on and no others.
-    pub fn set(&self, pem: &str) -> Result<(), TlsError> {
+    /// Believes these authorities, PEM, from now on and no others. The intermediates, PEM, stand in for those that a
+    /// client leaves out: many show their leaf alone.
+    pub fn set(&self, authorities: &str, intermediates: &str) -> Result<(), TlsError> {
         let unusable = |error: Box<dyn std::error::Error + Send + Sync>| TlsError::Unusable(error);
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|error| unusable(error.into()))?;
+        for certificate in read(authorities)? {
             roots.add(certificate).map_err(|error| unusable(error.into()))?;
         }
+        let intermediates = read(intermediates)?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .allow_unauthenticated()
             .build()
             .map_err(|error| unusable(error.into()))?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(verifier);
+        let known = Known {
+            verifier,
+            intermediates,
+        };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(known);
         Ok(())
     }
+}
+
+fn read(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsError::Unusable(error.into()))
 }
 
 impl ClientCertVerifier for ClientAuthorities {
@@ -69,12 +88,13 @@ impl ClientCertVerifier for ClientAuthorities {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let verifier = current.ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
-        match verifier.verify_client_cert(leaf, intermediates, now) {
+        let known = current.ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let (verifier, intermediates) = (known.verifier, [intermediates, &known.intermediates].concat());
+        match verifier.verify_client_cert(leaf, &intermediates, now) {
             Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
                 let last_moment = not_after.as_secs().saturating_sub(1);
                 let last_moment = UnixTime::since_unix_epoch(Duration::from_secs(last_moment));
-                verifier.verify_client_cert(leaf, intermediates, last_moment)
+                verifier.verify_client_cert(leaf, &intermediates, last_moment)
             }
             verdict => verdict,
         }

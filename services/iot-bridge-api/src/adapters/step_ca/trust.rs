@@ -1,5 +1,6 @@
 //! Whom to believe: the root whose fingerprint was configured, and nobody else.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::chassis::http_client::{self, HttpClientOptions, Trust};
@@ -15,7 +16,7 @@ use crate::ports::UpstreamError;
 
 /// What the authority gets for one answer.
 const TIMEOUT: Duration = Duration::from_secs(8);
-/// How long the roots are believed to be all there are while some of the configured ones are missing.
+/// How long what is known is used while some of it is missing.
 const LOOK_AGAIN_AFTER: time::Duration = time::Duration::minutes(1);
 
 /// The SHA-256 of a root certificate's DER.
@@ -39,16 +40,26 @@ impl RootFingerprint {
 pub(super) struct Pinned {
     pub(super) client: Client,
     pub(super) roots_pem: String,
+    pub(super) intermediates_pem: String,
     /// The keys of the roots and intermediates.
     pub(super) keys: Vec<Digest>,
-    /// When some of the configured roots were not there.
-    incomplete_at: Option<Timestamp>,
+    looked_at: Timestamp,
+    /// Whether some of the configured roots were not there, or an intermediate came into use since.
+    is_incomplete: AtomicBool,
 }
 
 impl Pinned {
-    /// Whether it is time to ask once more for the roots that were missing.
+    /// Whether it is time to ask once more for what was missing.
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {
-        self.incomplete_at.is_some_and(|at| now - at >= LOOK_AGAIN_AFTER)
+        self.is_incomplete.load(Ordering::Relaxed) && now - self.looked_at >= LOOK_AGAIN_AFTER
+    }
+
+    /// Looks whether the issuers of a leaf, PEM, are those that are known.
+    pub(super) fn compare(&self, issuers: &[String]) {
+        let is_known = |issuer: &String| self.intermediates_pem.contains(issuer.trim());
+        if !issuers.iter().all(is_known) {
+            self.is_incomplete.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -74,11 +85,11 @@ pub(super) async fn pin(url: &Url, fingerprints: &[RootFingerprint], now: Timest
         .build()
         .map_err(unexpected)?;
     let mut roots_pem = String::new();
-    let mut incomplete_at = None;
+    let mut is_incomplete = false;
     for fingerprint in fingerprints {
         match fetch_root(&stranger, url, fingerprint).await? {
             Some(root) => roots_pem.push_str(&root),
-            None => incomplete_at = Some(now),
+            None => is_incomplete = true,
         }
     }
     if roots_pem.is_empty() {
@@ -91,13 +102,15 @@ pub(super) async fn pin(url: &Url, fingerprints: &[RootFingerprint], now: Timest
         ..HttpClientOptions::default()
     };
     let client = http_client::build(&options).map_err(unexpected)?;
-    let intermediates = fetch_intermediates(&client, url).await?;
-    let keys = certificate::key_digests(&format!("{roots_pem}{intermediates}")).map_err(unexpected)?;
+    let intermediates_pem = fetch_intermediates(&client, url).await?;
+    let keys = certificate::key_digests(&format!("{roots_pem}{intermediates_pem}")).map_err(unexpected)?;
     Ok(Pinned {
         client,
         roots_pem,
+        intermediates_pem,
         keys,
-        incomplete_at,
+        looked_at: now,
+        is_incomplete: is_incomplete.into(),
     })
 }
 

@@ -47,6 +47,22 @@ fn a_chain_is_believed_up_to_any_pinned_root() {
 }
 
 #[test]
+fn an_intermediate_is_one_that_leads_to_a_root_in_whatever_order_they_come() {
+    let (world, stranger) = (World::new(), World::new());
+    let ours = world.intermediate.pem();
+    let below = CertifiedIssuer::signed_by(authority("below"), KeyPair::generate().unwrap(), &world.intermediate);
+    let below = below.unwrap().pem();
+    let candidates = [&stranger.intermediate.pem(), &below, &ours]
+        .map(String::as_str)
+        .concat();
+
+    let found = intermediates(&candidates, &world.root.pem(), NOW).unwrap();
+
+    assert_eq!(key_digests(&found), key_digests(&(ours + &below)));
+    assert!(intermediates("hello", &world.root.pem(), NOW).is_err());
+}
+
+#[test]
 fn any_other_leaf_is_not_believed() {
     type Evil = fn(&mut CertificateParams);
     let evils: &[(&str, Evil)] = &[

@@ -203,7 +203,7 @@ impl Past<'_> {
         let addresses = (plain.local_addr().unwrap(), encrypted.local_addr().unwrap());
         server::serve(plain, services.router(doors), options.clone(), &shutdown);
         let clients = ClientAuthorities::unknown();
-        clients.set(&self.authority.server.ca.root_pem()).unwrap();
+        clients.set(&self.authority.server.ca.root_pem(), "").unwrap();
         let files = TlsFiles {
             certificate: self.folder.join("server.crt"),
             key: self.folder.join("server.key"),

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use common::domain::ManualClock;
 use http::StatusCode;
 use iot_bridge_api::adapters::step_ca::{ProvisionerSecret, StepCa, StepCaOptions};
 use iot_bridge_api::ports::{CertificateAuthority as _, UpstreamError};
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::{Server, World, clock, intent};
+use crate::support::{NOW, TestCa};
 
 /// The revocation list, and who asked for it.
 #[derive(Default)]
@@ -53,6 +56,30 @@ async fn the_provisioner_is_found_on_a_later_page() {
     assert_eq!(world.server.tokens.lock().unwrap()[0]["iss"], "iot-bridge");
     assert!(matches!(unknown, Err(UpstreamError::Unexpected { .. })), "{unknown:?}");
     assert_eq!(world.server.tokens.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_intermediate_that_comes_into_use_is_known_soon_after_it_has_signed() {
+    let world = World::new().await;
+    let before = TestCa::new(clock()).intermediate_pem();
+    *world.server.other_intermediate.lock().unwrap() = Some(before.clone());
+    let clock = Arc::new(ManualClock::new(NOW));
+    let adapter = StepCa::new(world.options(), clock.clone());
+    assert_eq!(adapter.intermediates().await.unwrap(), before);
+
+    *world.server.other_intermediate.lock().unwrap() = None;
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(
+        adapter.intermediates().await.unwrap(),
+        before,
+        "nobody asks for nothing"
+    );
+    adapter.sign(&intent("pump-7")).await.unwrap();
+
+    assert_eq!(
+        adapter.intermediates().await.unwrap(),
+        world.server.ca.intermediate_pem()
+    );
 }
 
 #[tokio::test]
@@ -95,7 +122,8 @@ pub(super) fn routes() -> Router<Arc<Server>> {
 
 /// Yes, 201.
 async fn intermediates(State(server): State<Arc<Server>>) -> Response {
-    let body = json!({ "crts": [server.ca.intermediate_pem()] });
+    let other = server.other_intermediate.lock().unwrap().clone();
+    let body = json!({ "crts": [other.unwrap_or_else(|| server.ca.intermediate_pem())] });
     (StatusCode::CREATED, Json(body)).into_response()
 }
 

@@ -178,6 +178,10 @@ impl CertificateAuthority for TestCa {
         Ok(self.root.pem())
     }
 
+    async fn intermediates(&self) -> Result<String, UpstreamError> {
+        Ok(self.intermediate.pem())
+    }
+
     async fn own_keys(&self) -> Result<Vec<Digest>, UpstreamError> {
         let own = self.root.pem() + &self.intermediate.pem();
         Ok(iot_bridge_api::app::certificate::key_digests(&own).unwrap())
