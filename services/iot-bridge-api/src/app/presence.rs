@@ -139,12 +139,12 @@ impl Presence {
     }
 }
 
-/// Why a device is not a member under the key that it has just brought: what has become of it since.
-fn overtaken(device: Option<Device>) -> AdmitError {
+/// Why a device does not get what it has just asked for: what has become of it since.
+pub(super) fn overtaken(device: Option<Device>) -> AdmitError {
     match device.map(|device| device.state) {
         Some(DeviceState::Quarantined) => AdmitError::Quarantined,
         Some(DeviceState::Retired) | None => AdmitError::Retired,
-        // It brought another key, or enrolled again.
+        // It asked again, or enrolled again.
         Some(DeviceState::Admitted | DeviceState::Enrolled) => AdmitError::Conflict,
     }
 }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{
-    Admission, AuditTrail, Clock, DeviceId, DeviceRegistry, IssuedCertificate, Renewal, System, Timestamp,
+    Admission, AuditTrail, CertificateIntent, CertificateState, Clock, DeviceDirectory, DeviceId, DeviceRegistry,
+    DeviceState, IssuedCertificate, Renewal, System, Timestamp,
 };
 
 use super::Authority;
 use super::csr::CsrRejection;
 use super::enrollment::EnrollError;
 use super::identity::ProvenDevice;
+use super::presence::overtaken;
 use super::refusals::{Refusals, reason};
 use super::turns::Turns;
 use crate::ports::UpstreamError;
@@ -50,6 +52,7 @@ pub struct Renewed {
 
 /// Renews certificates.
 pub struct Renewals {
+    directory: Arc<dyn DeviceDirectory>,
     registry: Arc<dyn DeviceRegistry>,
     authority: Arc<Authority>,
     clock: Arc<dyn Clock>,
@@ -60,12 +63,14 @@ pub struct Renewals {
 impl Renewals {
     /// Prepares renewal.
     pub fn new(
+        directory: Arc<dyn DeviceDirectory>,
         registry: Arc<dyn DeviceRegistry>,
         audit: Arc<dyn AuditTrail>,
         authority: Arc<Authority>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
+            directory,
             registry,
             authority,
             clock,
@@ -122,7 +127,9 @@ impl Renewals {
             issued
         } else {
             let issued = self.authority.issue(&intent).await.map_err(EnrollError::Upstream)?;
-            self.registry.record_certificate(&intent, &issued).await?
+            let recorded = self.registry.record_certificate(&intent, &issued).await?;
+            self.settle(&intent).await?;
+            recorded
         };
         tracing::info!(device.id = %intent.device_id, certificate.serial = certificate.serial, "Renewed `{}`", intent.device_id);
         Ok(Renewed {
@@ -131,6 +138,25 @@ impl Renewals {
             repeated: admission.repeated,
             server_time: self.clock.now(),
         })
+    }
+
+    /// Makes sure that the device is still in service, and that what was signed for it is still to be its next
+    /// certificate: whoever shut it out while the authority was asked has taken it back.
+    async fn settle(&self, intent: &CertificateIntent) -> Result<(), EnrollError> {
+        let certificates = self.directory.certificates(&intent.device_id).await?;
+        let is_kept = certificates.iter().any(|record| {
+            let counts = matches!(record.state, CertificateState::Active | CertificateState::Pending);
+            record.intent.id == intent.id && counts
+        });
+        let device = self.directory.find(&intent.device_id).await?;
+        let is_in_service = device
+            .as_ref()
+            .is_some_and(|device| device.state == DeviceState::Enrolled);
+        if is_kept && is_in_service {
+            Ok(())
+        } else {
+            Err(overtaken(device).into())
+        }
     }
 }
 

@@ -41,6 +41,7 @@ impl DeviceServices {
         let renewals = Renewals::new(
             database.clone(),
             database.clone(),
+            database.clone(),
             Arc::clone(authority),
             Arc::clone(clock),
         );

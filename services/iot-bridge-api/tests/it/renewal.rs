@@ -1,5 +1,7 @@
 //! What a device with a certificate does: renews it, shows that it lives, brings its key.
 
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::domain::WireguardKey;
@@ -106,6 +108,78 @@ async fn a_decommissioned_device_loses_every_certificate_it_has() {
         assert_eq!(answer.status_and_slug(), (401, "unauthenticated".to_owned()));
     }
     assert_eq!(world.ca.revoked.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_device_that_is_shut_out_while_it_renews_does_not_get_its_next_certificate() {
+    for (method, path, expected) in [
+        ("POST", "/devices/pump-7/quarantine", (403, "device-quarantined")),
+        ("DELETE", "/devices/pump-7", (410, "device-decommissioned")),
+    ] {
+        let world = World::new().await;
+        let (device, leaf) = world.certified(ID).await;
+        world.ca.hesitates();
+        let shut_out = async { assert!(world.admin(method, path).await.status.is_success()) };
+        let request = csr(&device);
+
+        let (refused, ()) = tokio::join!(
+            world.as_device("POST", RENEW, &leaf, Some(&request)),
+            world.ca.goes_on_after(shut_out)
+        );
+
+        assert_eq!(refused.status_and_slug(), (expected.0, expected.1.to_owned()));
+        let records = world.admin("GET", "/audit?device_id=pump-7").await.json();
+        let mut records = records["records"].as_array().unwrap().iter();
+        assert!(
+            records.any(|record| record["action"] == "certificate.renewal_refused"),
+            "{path}"
+        );
+        world.work().await;
+        let taken_back: HashSet<_> = world.ca.revoked.lock().unwrap().iter().cloned().collect();
+        assert_eq!(taken_back.len(), if method == "DELETE" { 2 } else { 0 }, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_is_let_in_again_fetches_the_certificate_that_was_signed_meanwhile() {
+    let world = World::new().await;
+    let (device, leaf) = world.certified(ID).await;
+    let renew = async || world.as_device("POST", RENEW, &leaf, Some(&csr(&device))).await;
+    world.ca.hesitates();
+    let shut_out = async {
+        let answer = world.admin("POST", "/devices/pump-7/quarantine").await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    };
+
+    let (refused, ()) = tokio::join!(renew(), world.ca.goes_on_after(shut_out));
+    world.admin("POST", "/devices/pump-7/release").await;
+    let signed = world.ca.signed.load(Ordering::Relaxed);
+    let renewed = renew().await;
+
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert_eq!(renewed.status, StatusCode::OK, "{renewed:?}");
+    assert_eq!(world.ca.signed.load(Ordering::Relaxed), signed);
+}
+
+#[tokio::test]
+async fn a_renewal_that_a_new_enrollment_overtakes_is_refused() {
+    let world = World::new().await;
+    let (device, leaf) = world.certified(ID).await;
+    let (token, next) = (world.token_for(ID).await, TestDevice::new(ID));
+    world.admin("POST", "/devices/pump-7/allow-reenroll").await;
+    world.ca.hesitates();
+    let enrolled_anew = async {
+        let answer = world.enroll(ID, &token, &next.request()).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    };
+    let request = csr(&device);
+
+    let (refused, ()) = tokio::join!(
+        world.as_device("POST", RENEW, &leaf, Some(&request)),
+        world.ca.goes_on_after(enrolled_anew)
+    );
+
+    assert_eq!(refused.status_and_slug(), (409, "enrollment-conflict".to_owned()));
 }
 
 #[tokio::test]

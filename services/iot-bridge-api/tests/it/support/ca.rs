@@ -1,6 +1,6 @@
 //! A certificate authority that can be away, or lie.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use time::Duration;
+use tokio::sync::Notify;
 
 /// What the authority is up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub(crate) struct TestCa {
     pub(crate) mood: Mutex<Mood>,
     pub(crate) signed: AtomicUsize,
     pub(crate) revoked: Mutex<Vec<String>>,
+    hesitates: AtomicBool,
+    was_asked: Notify,
+    goes_on: Notify,
     /// The key of its provisioner, where it plays step-ca.
     pub(crate) provisioner: EcdsaKeyPair,
 }
@@ -48,20 +52,34 @@ impl TestCa {
         let root = CertifiedIssuer::self_signed(authority("root"), KeyPair::generate().unwrap()).unwrap();
         let intermediate =
             CertifiedIssuer::signed_by(authority("intermediate"), KeyPair::generate().unwrap(), &root).unwrap();
-        let (mood, signed, revoked) = (Mutex::new(Mood::Good), AtomicUsize::new(0), Mutex::default());
         Self {
             root,
             intermediate,
             clock,
-            mood,
-            signed,
-            revoked,
+            mood: Mutex::new(Mood::Good),
+            signed: AtomicUsize::new(0),
+            revoked: Mutex::default(),
+            hesitates: AtomicBool::new(false),
+            was_asked: Notify::new(),
+            goes_on: Notify::new(),
             provisioner: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
         }
     }
 
     pub(crate) fn is(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
+    }
+
+    /// Waits before it signs the next time.
+    pub(crate) fn hesitates(&self) {
+        self.hesitates.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until it hesitates, and goes on after something was done.
+    pub(crate) async fn goes_on_after(&self, something: impl Future<Output = ()>) {
+        self.was_asked.notified().await;
+        something.await;
+        self.goes_on.notify_one();
     }
 
     /// Is up to something, by the name that a table gives it.
@@ -152,6 +170,10 @@ impl CertificateAuthority for TestCa {
         let mood = self.answer()?;
         if mood == Mood::Silent {
             std::future::pending::<()>().await;
+        }
+        if self.hesitates.swap(false, Ordering::Relaxed) {
+            self.was_asked.notify_one();
+            self.goes_on.notified().await;
         }
         self.signed.fetch_add(1, Ordering::Relaxed);
         let name = if mood == Mood::SignsForAnother {
