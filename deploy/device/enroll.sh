@@ -36,7 +36,7 @@ mkdir -p "$directory"
 chmod 700 "$directory"
 cd "$directory"
 if [ -s enrollment.json ]; then
-    echo "enroll.sh: already enrolled" >&2
+    echo "enroll.sh: already enrolled; with a return ticket, remove enrollment.json first" >&2
     exit 0
 fi
 

@@ -110,6 +110,9 @@ expect "nothing unfinished is left" sh -c '[ -z "$(find device -name "*.new")" ]
 : >asked
 expect "a second run does nothing" enroll good device
 expect "it did not even ask" [ ! -s asked ]
+cp device/key.pem before.pem && rm device/enrollment.json
+expect "a device comes back with a return ticket" enroll good device
+expect "with the key that it had" cmp -s before.pem device/key.pem
 : >asked
 expect "a bridge that is not ready is asked again" enroll later patient
 expect "it was asked twice" sh -c '[ "$(wc -l <asked)" = 2 ]'

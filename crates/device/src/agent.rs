@@ -101,13 +101,23 @@ impl Device {
         if self.is_enrolled() {
             return self.enrolled();
         }
+        self.enroll_again(settings).await
+    }
+
+    /// Enrolls, whether or not that was done before: with a return ticket a device comes back with its keys, and whatever
+    /// else it had ends.
+    pub async fn enroll_again(self, settings: &EnrollSettings) -> Result<Enrolled, AgentError> {
         let enrollment = Arc::new(enroll::enroll(settings, &self.identity).await?);
         let (state, identity, checked) = (
             Arc::clone(&self.state),
             Arc::clone(&self.identity),
             Arc::clone(&enrollment),
         );
-        tokio::task::spawn_blocking(move || checked.store(&state, &identity)).await??;
+        let store = move || {
+            checked.store(&state, &identity)?;
+            state.remove(Enrollment::NEXT_FILE)
+        };
+        tokio::task::spawn_blocking(store).await??;
         tracing::info!(device.id = %self.identity.id(), vpn.address = %enrollment.address(), "Enrolled");
         Ok(Enrolled {
             state: self.state,

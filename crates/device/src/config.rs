@@ -75,6 +75,9 @@ pub struct EnrollArgs {
     /// SHA-256 of the root certificate to believe, 64 hexadecimal digits.
     #[arg(long, env = "IOT_DEVICE_ROOT_FINGERPRINT", value_parser = |text: &str| parse_fingerprint(text))]
     root_fingerprint: Option<Digest>,
+    /// Enrolls also a device that has enrolled before: one that comes back with a return ticket, and keeps its keys.
+    #[arg(long)]
+    pub again: bool,
     /// What kind of device this is.
     #[arg(long, env = "IOT_DEVICE_TYPE")]
     device_type: Option<String>,

@@ -42,11 +42,11 @@ async fn run(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
 
 async fn enroll(config: &Config, arguments: &EnrollArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
     let device = Device::prepare(config.state_dir.clone(), Some(arguments.id.clone())).await?;
-    if device.is_enrolled() {
-        tracing::info!("The device has enrolled before; nothing was done");
+    if device.is_enrolled() && !arguments.again {
+        tracing::info!("The device has enrolled before; nothing was done: `--again` is for one with a return ticket");
         return Ok(());
     }
-    device.enroll(&arguments.settings()?).await?;
+    device.enroll_again(&arguments.settings()?).await?;
     Ok(())
 }
 

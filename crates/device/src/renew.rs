@@ -54,16 +54,25 @@ impl Renewer {
         Self { url, state, identity }
     }
 
-    /// Renews now: asks for the next certificate unless that was done before, uses it once, and stores it.
+    /// Renews now: asks for the next certificate unless that was done before, uses it once, and stores it. One that the
+    /// bridge knows no more, because it came back from a backup, is asked for anew; it is kept until there is another.
     pub async fn renew(&self, current: &Enrollment) -> Result<Enrollment, RenewError> {
-        let next = if let Some(next) = Enrollment::load_next(&self.state, &self.identity)? {
-            next
-        } else {
-            let next = self.ask(current).await?;
-            next.store_next(&self.state)?;
-            next
-        };
+        if let Some(next) = Enrollment::load_next(&self.state, &self.identity)? {
+            match self.check_in(&next).await {
+                Ok(()) => return self.take(next),
+                Err(RenewError::Bridge(EnrollError::Refused(refusal)))
+                    if refusal.status == StatusCode::UNAUTHORIZED.as_u16() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let next = self.ask(current).await?;
+        next.store_next(&self.state)?;
         self.check_in(&next).await?;
+        self.take(next)
+    }
+
+    /// Has a certificate that was used take the place of the present one.
+    fn take(&self, next: Enrollment) -> Result<Enrollment, RenewError> {
         next.store(&self.state, &self.identity)?;
         self.state.remove(Enrollment::NEXT_FILE)?;
         tracing::info!(device.id = %self.identity.id(), "Renewed the certificate");

@@ -4,6 +4,7 @@
 mod agent;
 mod agents;
 mod bridge;
+mod coming_back;
 mod lies;
 mod renewal;
 

@@ -145,7 +145,7 @@ async fn while_roots_change_the_bridge_is_believed_by_either_and_the_old_one_is_
 
 /// How long things are valid.
 #[derive(Clone, Copy)]
-struct Validity {
+pub(crate) struct Validity {
     first: (Timestamp, Timestamp),
     next: (Timestamp, Timestamp),
     server: (Timestamp, Timestamp),
@@ -157,7 +157,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 impl Validity {
     /// Three quarters of the first certificate's life are over.
-    fn around_now() -> Self {
+    pub(crate) fn around_now() -> Self {
         let now = SystemClock.now();
         Self {
             first: (now - MINUTE, now + MINUTE / 3),
@@ -191,32 +191,34 @@ impl Validity {
 
 /// Somebody came.
 #[derive(Debug, Clone)]
-struct Visit {
-    path: String,
+pub(crate) struct Visit {
+    pub(crate) path: String,
     /// The certificate that was shown.
-    shown: Vec<u8>,
+    pub(crate) shown: Vec<u8>,
     /// The one that the device kept at that moment, PEM.
     kept: String,
 }
 
-struct World {
-    authority: Authority,
+pub(crate) struct World {
+    pub(crate) authority: Authority,
     other: Authority,
     /// What it says that its roots are, PEM.
     roots: Mutex<String>,
     validity: Validity,
-    directory: std::path::PathBuf,
+    pub(crate) directory: std::path::PathBuf,
     visits: Mutex<Vec<Visit>>,
     checked_in: Notify,
-    is_broken: AtomicBool,
+    pub(crate) is_broken: AtomicBool,
+    /// A certificate that it once gave and does not know.
+    pub(crate) forgotten: Mutex<Option<Vec<u8>>>,
     /// Certificates come from the other authority.
     is_other: AtomicBool,
 }
 
-struct Bridge {
-    url: String,
+pub(crate) struct Bridge {
+    pub(crate) url: String,
     state: TempDir,
-    world: Arc<World>,
+    pub(crate) world: Arc<World>,
     _server: JoinSet<()>,
 }
 
@@ -233,7 +235,7 @@ impl Connected<IncomingStream<'_, TlsListener>> for Shown {
 }
 
 impl Bridge {
-    async fn new(validity: Validity) -> Self {
+    pub(crate) async fn new(validity: Validity) -> Self {
         let (state, authority, other) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
         let mut server = CertificateParams::default();
         (server.not_before, server.not_after) = validity.server;
@@ -249,6 +251,7 @@ impl Bridge {
             visits: Mutex::default(),
             checked_in: Notify::new(),
             is_broken: AtomicBool::new(false),
+            forgotten: Mutex::default(),
             is_other: AtomicBool::new(false),
         });
         let router = Router::new()
@@ -268,7 +271,7 @@ impl Bridge {
         }
     }
 
-    fn settings(&self, roots: String) -> EnrollSettings {
+    pub(crate) fn settings(&self, roots: String) -> EnrollSettings {
         EnrollSettings {
             url: self.url.parse().unwrap(),
             trust: ServerTrust::Roots(roots),
@@ -279,12 +282,12 @@ impl Bridge {
         }
     }
 
-    async fn device(&self) -> Device {
+    pub(crate) async fn device(&self) -> Device {
         let id = DeviceId::parse("pump-7").unwrap();
         Device::prepare(self.world.directory.clone(), Some(id)).await.unwrap()
     }
 
-    async fn enrolled(&self) -> Enrolled {
+    pub(crate) async fn enrolled(&self) -> Enrolled {
         let settings = self.settings(self.world.authority.root_pem());
         self.device().await.enroll(&settings).await.unwrap()
     }
@@ -299,15 +302,15 @@ impl Bridge {
     }
 
     /// The device after a restart.
-    async fn again(&self) -> Enrolled {
+    pub(crate) async fn again(&self) -> Enrolled {
         self.device().await.enrolled().unwrap()
     }
 
-    fn visits(&self) -> Vec<Visit> {
+    pub(crate) fn visits(&self) -> Vec<Visit> {
         self.world.visits.lock().unwrap().clone()
     }
 
-    fn kept(&self) -> String {
+    pub(crate) fn kept(&self) -> String {
         self.world.kept()
     }
 }
@@ -362,7 +365,11 @@ async fn check_in(
     ConnectInfo(Shown(shown)): ConnectInfo<Shown>,
     Path(_id): Path<String>,
 ) -> Response {
+    let is_forgotten = world.forgotten.lock().unwrap().as_ref() == Some(&shown);
     world.visit("checkin", shown);
+    if is_forgotten {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     if world.is_broken.load(Ordering::Relaxed) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
@@ -375,6 +382,6 @@ async fn roots(State(world): State<Arc<World>>) -> String {
     world.roots.lock().unwrap().clone()
 }
 
-fn der(pem: &str) -> Vec<u8> {
+pub(crate) fn der(pem: &str) -> Vec<u8> {
     pem_rfc7468::decode_vec(pem.as_bytes()).unwrap().1
 }
