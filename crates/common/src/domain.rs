@@ -22,7 +22,7 @@ mod updates;
 
 pub use audit::{Actor, AuditEvent, AuditFilter, AuditRecord, AuditTrail};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, rfc3339};
-pub use device::{Device, DeviceState, GroupName, InvalidGroupName, LiveFacts};
+pub use device::{Device, DeviceState, GroupName, InvalidGroupName, LiveFacts, is_online};
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use directory::{DeviceDirectory, DeviceFilter, DevicePage, DeviceView, NetworkMember};
 pub use drift::{Drift, DriftKind, DriftLedger, DriftReport};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::chassis::token::{Userinfo, UserinfoError};
 use common::domain::{
     CertificateState, Clock, DeviceDirectory, DeviceId, DeviceState, DeviceView, Operator, Role, SessionId, StoreError,
-    rfc3339,
+    is_online, rfc3339,
 };
 use serde::Serialize;
 
@@ -14,9 +14,6 @@ use crate::addresses::Addresses;
 use crate::ports::Storage;
 use crate::session::Sessions;
 use crate::upstream::{Upstream, UpstreamError};
-
-/// A handshake is older than this only when the tunnel is down.
-const FRESH_HANDSHAKE_SECONDS: i64 = 180;
 
 /// What one link of the chain is worth.
 #[derive(Debug, Serialize)]
@@ -190,8 +187,9 @@ impl Doctor {
                 "The device's tunnel has not been seen since the hub knows it; check the device's network and its WireGuard settings.",
             );
         };
-        let age = (self.clock.now() - last).whole_seconds();
-        if age <= FRESH_HANDSHAKE_SECONDS {
+        let now = self.clock.now();
+        let age = (now - last).whole_seconds();
+        if is_online(Some(last), now) {
             Verdict::new(
                 "handshake",
                 true,

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +121,15 @@ impl From<GroupName> for String {
     fn from(name: GroupName) -> Self {
         name.0
     }
+}
+
+/// How long after its last handshake a tunnel can be up: WireGuard renews a used session every 120 s, and gives it up
+/// after 180 s (`REJECT_AFTER_TIME`, WireGuard paper §6.1).
+const TUNNEL_LIFETIME: Duration = Duration::from_mins(3);
+
+/// Whether a device is online: its tunnel was made, and can still be up. Devices keep packets flowing.
+pub fn is_online(last_handshake_at: Option<Timestamp>, now: Timestamp) -> bool {
+    last_handshake_at.is_some_and(|at| now - at <= TUNNEL_LIFETIME)
 }
 
 /// What the hub last saw of a device's tunnel.

@@ -9,14 +9,11 @@ use super::Store;
 use super::given::sql_given;
 use super::statement::{Row, row, sql, sql_about};
 use super::transaction::{Transaction, in_transaction};
-use crate::domain::{DeviceId, LiveFacts, StoreError, Timestamp};
+use crate::domain::{DeviceId, LiveFacts, StoreError, Timestamp, is_online};
 
 /// The most often that a device's facts are written, unless it comes or goes. Whoever brings them every 30 s is a little
 /// early now and then.
 const WRITE_INTERVAL: Duration = Duration::from_secs(25);
-/// A device whose last handshake is older is offline: WireGuard renews a used session every 120 s and gives it up
-/// after 180 s (`REJECT_AFTER_TIME`, WireGuard paper §6.1).
-const OFFLINE_AFTER: Duration = Duration::from_mins(3);
 /// How many devices are written in one transaction, so that enrollments get their turn between.
 const BATCH: usize = 256;
 
@@ -77,15 +74,9 @@ fn is_due(recorded: Option<&Recorded>, facts: &LiveFacts, now: Timestamp) -> boo
     let Some(recorded) = recorded else {
         return facts.last_handshake_at.is_some();
     };
-    recorded.online != is_online(facts, now)
+    recorded.online != is_online(facts.last_handshake_at, now)
         || recorded.had_handshake != facts.last_handshake_at.is_some()
         || now - recorded.at >= WRITE_INTERVAL
-}
-
-fn is_online(facts: &LiveFacts, now: Timestamp) -> bool {
-    facts
-        .last_handshake_at
-        .is_some_and(|handshake| now - handshake <= OFFLINE_AFTER)
 }
 
 /// Writes the facts of several devices, with few statements and in the order of their ids, and an event for each that
@@ -134,7 +125,7 @@ async fn write(
         row()
             .bind(&facts.device_id)
             .bind(&facts.key)
-            .bind(&is_online(facts, now))
+            .bind(&is_online(facts.last_handshake_at, now))
             .bind_optional(facts.last_handshake_at.as_ref())
             .bind_optional(facts.endpoint.as_ref())
             .bind(&facts.received_bytes)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::chassis::problem::error_chain;
 use common::domain::{
-    Clock, DeviceDirectory, DeviceId, DeviceRegistry, LiveFacts, StoreError, Timestamp, WireguardKey,
+    Clock, DeviceDirectory, DeviceId, DeviceRegistry, LiveFacts, StoreError, Timestamp, WireguardKey, is_online,
 };
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -20,9 +20,6 @@ use crate::ports::MemberStatus;
 
 /// A device's facts are written at most this often, unless it has just appeared.
 const WRITE_EVERY: time::Duration = time::Duration::seconds(30);
-
-/// A tunnel whose last handshake is older is down (`REJECT_AFTER_TIME`, WireGuard paper §6.1).
-const OFFLINE_AFTER: time::Duration = time::Duration::seconds(180);
 
 /// Looks at the hub and records.
 pub struct Observer {
@@ -129,8 +126,10 @@ impl Observer {
     }
 
     fn count(&self, members: &[MemberStatus], now: Timestamp) {
-        let is_online = |member: &&MemberStatus| member.last_handshake_at.is_some_and(|at| now - at <= OFFLINE_AFTER);
-        let online = members.iter().filter(is_online).count();
+        let online = members
+            .iter()
+            .filter(|member| is_online(member.last_handshake_at, now))
+            .count();
         for (state, count) in [("online", online), ("offline", members.len() - online)] {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.members.get_or_create(&MemberLabels { state }).set(count);

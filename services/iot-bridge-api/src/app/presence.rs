@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use common::domain::{
     AdmitError, AuditTrail, Clock, Device, DeviceDirectory, DeviceRegistry, DeviceState, InvalidWireguardKey,
-    StoreError, Timestamp, VpnAddress, WireguardKey,
+    StoreError, Timestamp, VpnAddress, WireguardKey, is_online,
 };
 
 use super::Network;
@@ -13,10 +13,6 @@ use super::enrollment::EnrollError;
 use super::identity::ProvenDevice;
 use super::refusals::{Refusals, reason};
 use crate::ports::{UpstreamError, VpnMember};
-
-/// A tunnel whose last handshake is older is down: WireGuard gives a session up after 180 s (`REJECT_AFTER_TIME`,
-/// WireGuard paper §6.1).
-const STALE_AFTER: time::Duration = time::Duration::seconds(180);
 
 /// A device's place in the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +65,7 @@ impl Presence {
         let now = self.clock.now();
         let view = self.directory.view(&device.device.id).await?;
         let last_handshake = view.and_then(|view| view.live?.last_handshake_at);
-        if last_handshake.is_none_or(|at| now - at > STALE_AFTER) {
+        if !is_online(last_handshake, now) {
             self.join_again(device).await?;
         }
         Ok(now)
@@ -127,7 +123,7 @@ impl Presence {
         let seen = self.network.members().await?.into_iter();
         let seen = seen.filter(|status| status.key == member.key);
         let last_handshake = seen.filter_map(|status| status.last_handshake_at).max();
-        if last_handshake.is_some_and(|at| self.clock.now() - at <= STALE_AFTER) {
+        if is_online(last_handshake, self.clock.now()) {
             return Ok(());
         }
         self.network.remove(&[member.key]).await?;

@@ -10,6 +10,7 @@ use common::chassis::problem::Problem;
 use common::chassis::query::StrictQuery;
 use common::domain::{
     Clock, DeviceDirectory, DeviceFilter, DeviceId, DeviceState, DeviceView, Operator, Role, Timestamp, UpdateStatus,
+    is_online,
 };
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
@@ -19,9 +20,6 @@ use super::auth::Caller;
 use super::problem;
 use crate::assets::{ASSETS, Asset};
 use crate::origin::WebOrigin;
-
-/// WireGuard makes a new handshake at least every 180 s while packets flow, and devices keep them flowing.
-pub(crate) const ONLINE_SECONDS: i64 = 180;
 
 /// Devices in one answer.
 const PAGE_SIZE: u16 = 1000;
@@ -182,7 +180,7 @@ pub(super) async fn devices(
 impl FleetDevice {
     fn new(view: &DeviceView, operator: &Operator, now: Timestamp) -> Self {
         let device = &view.device;
-        let age = handshake_age_seconds(view, now);
+        let last_handshake = view.live.as_ref().and_then(|live| live.last_handshake_at);
         Self {
             id: device.id.clone(),
             display_name: device.display_name.clone(),
@@ -190,16 +188,10 @@ impl FleetDevice {
             group: device.group.to_string(),
             state: device.state,
             address: device.address.map(|address| address.to_string()),
-            online: age.is_some_and(|age| age <= ONLINE_SECONDS),
-            handshake_age_seconds: age,
+            online: is_online(last_handshake, now),
+            handshake_age_seconds: last_handshake.map(|at| (now - at).whole_seconds().max(0)),
             may_open: operator.may_open(device),
             update: view.update,
         }
     }
-}
-
-/// The age of a tunnel's last handshake as the hub last reported it.
-pub(crate) fn handshake_age_seconds(view: &DeviceView, now: Timestamp) -> Option<i64> {
-    let handshake = view.live.as_ref()?.last_handshake_at?;
-    Some((now - handshake).whole_seconds().max(0))
 }
