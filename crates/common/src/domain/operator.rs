@@ -44,8 +44,45 @@ impl Operator {
         self.role >= Role::Operator && self.may_see(device) && device.state == DeviceState::Enrolled
     }
 
+    /// The groups of a list that this person sees, out of those `wanted`; none means all, in and out.
+    pub fn seen_groups(&self, wanted: Option<BTreeSet<GroupName>>) -> Option<BTreeSet<GroupName>> {
+        match (self.role, wanted) {
+            (Role::Admin, wanted) => wanted,
+            (Role::Viewer | Role::Operator, None) => Some(self.groups.clone()),
+            (Role::Viewer | Role::Operator, Some(wanted)) => Some(self.groups.intersection(&wanted).cloned().collect()),
+        }
+    }
+
     /// Whether this person sees a group's devices.
     pub fn sees_group(&self, group: &GroupName) -> bool {
         self.role == Role::Admin || self.groups.contains(group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_no_groups_but_those_that_a_person_sees() {
+        let groups = |names: &[&str]| -> BTreeSet<_> { names.iter().map(|it| GroupName::parse(it).unwrap()).collect() };
+        let seen = |role, wanted: Option<&[&str]>| {
+            let operator = Operator {
+                subject: "1".to_owned(),
+                username: "ann".to_owned(),
+                role,
+                groups: groups(&["north", "south"]),
+                expires_at: Timestamp::UNIX_EPOCH,
+            };
+            operator.seen_groups(wanted.map(groups))
+        };
+
+        for role in [Role::Viewer, Role::Operator] {
+            assert_eq!(seen(role, None), Some(groups(&["north", "south"])));
+            assert_eq!(seen(role, Some(&["north", "east"])), Some(groups(&["north"])));
+            assert_eq!(seen(role, Some(&["east"])), Some(groups(&[])));
+        }
+        assert_eq!(seen(Role::Admin, None), None);
+        assert_eq!(seen(Role::Admin, Some(&["east"])), Some(groups(&["east"])));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::domain::{
     Actor, Clock, Device, DeviceChanges, DeviceDirectory, DeviceFilter, DeviceId, DevicePage, DeviceRegistry,
-    DeviceView, Operator, RegistryError, Role, StoreError, System, Timestamp,
+    DeviceView, Operator, RegistryError, StoreError, System, Timestamp,
 };
 
 use super::jobs::Jobs;
@@ -46,13 +46,7 @@ impl Fleet {
 
     /// Lists the devices that this person may see.
     pub async fn list(&self, viewer: &Operator, filter: DeviceFilter) -> Result<DevicePage, StoreError> {
-        let groups = match viewer.role {
-            Role::Admin => filter.groups,
-            Role::Viewer | Role::Operator => Some(match filter.groups {
-                Some(wanted) => viewer.groups.intersection(&wanted).cloned().collect(),
-                None => viewer.groups.clone(),
-            }),
-        };
+        let groups = viewer.seen_groups(filter.groups);
         self.directory.list(&DeviceFilter { groups, ..filter }).await
     }
 

@@ -151,7 +151,7 @@ pub(super) async fn devices(
 ) -> Result<Json<Fleet>, Problem> {
     let after = query.after.map(|text| DeviceId::parse(&text)).transpose();
     let filter = DeviceFilter {
-        groups: (operator.role != Role::Admin).then(|| operator.groups.clone()),
+        groups: operator.seen_groups(None),
         text: query.text.filter(|text| !text.is_empty()),
         after: after.map_err(|_invalid| Problem::invalid_device_id())?,
         limit: PAGE_SIZE,
