@@ -17,7 +17,7 @@ export async function openBrowser(executablePath, url, device = { viewport: { wi
   const { origin } = new URL(url);
   await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(60_000);
   const errors = [];
   // Chromium reports violations of the content security policy here as well.
   page.on("console", (message) => {

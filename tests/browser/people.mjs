@@ -38,7 +38,7 @@ class Person {
   }
 
   async seesDevice(device) {
-    await this.row(device).filter({ hasText: "Online" }).waitFor({ timeout: 30_000 });
+    await this.row(device).filter({ hasText: "Online" }).waitFor({ timeout: 60_000 });
   }
 
   row(device) {
@@ -52,7 +52,7 @@ class Person {
     await this.page.focus();
   }
 
-  connected(timeout = 15_000) {
+  connected(timeout = 60_000) {
     return this.tab.getByText("Connected", { exact: true }).waitFor({ timeout });
   }
 
@@ -130,7 +130,7 @@ class Person {
     this.frameTab.on("popup", () => (this.asked = true));
     await this.frameTab.goto(`http://localhost:${this.dashboard.address().port}/`);
     const frame = this.frameTab.frameLocator("iframe");
-    await frame.getByText("Connected", { exact: true }).waitFor({ timeout: 30_000 });
+    await frame.getByText("Connected", { exact: true }).waitFor({ timeout: 60_000 });
     assert(!this.asked, "a window was opened");
     this.framePage = new TerminalPage(this.frameTab, frame);
     await this.framePage.waitForPrompt();

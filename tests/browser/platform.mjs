@@ -115,7 +115,7 @@ async function logIn() {
 
 async function seeDevice() {
   const row = tab.locator(`tr[data-device="${options.device}"]`).filter({ hasText: "Online" });
-  await row.waitFor({ timeout: 30_000 });
+  await row.waitFor({ timeout: 60_000 });
   await picture("console");
 }
 

@@ -67,7 +67,7 @@ export async function findDevice(tab, options) {
   const row = tab.locator(options.device === undefined ? "tr[data-device]" : `tr[data-device="${options.device}"]`);
   // A device that was just enrolled needs a moment for its first handshake.
   const online = row.filter({ hasText: "Online" }).filter({ has: tab.getByRole("button", { name: /^Open/ }) }).first();
-  await online.waitFor({ timeout: 30_000 });
+  await online.waitFor({ timeout: 60_000 });
   assert.match(await online.innerText(), /just now|\d+ (s|min) ago/);
   return online.getAttribute("data-device");
 }

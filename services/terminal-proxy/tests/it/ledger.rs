@@ -59,7 +59,7 @@ async fn without_the_database_sessions_end_after_a_while_and_begin_again_when_it
         while world.get("/doctor/pump-1", &world.token("operator")).await.json()["chain"][7]["ok"] != true {}
         world.opened("pump-1").await
     };
-    tokio::time::timeout(Duration::from_secs(10), opened).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), opened).await.unwrap();
 }
 
 #[tokio::test]

@@ -236,7 +236,7 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
     }
 
     /// Waits until the newest session has no browser.
@@ -249,6 +249,6 @@ impl World {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), alone).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), alone).await.unwrap();
     }
 }

@@ -226,7 +226,7 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap()
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap()
     }
 
     pub(crate) async fn enroll(&self, name: &str) {
@@ -277,7 +277,7 @@ impl Terminal {
     }
 
     pub(crate) async fn next(&mut self) -> Message {
-        tokio::time::timeout(Duration::from_secs(10), self.socket.next())
+        tokio::time::timeout(Duration::from_secs(30), self.socket.next())
             .await
             .unwrap()
             .unwrap()
