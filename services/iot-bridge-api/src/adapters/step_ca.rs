@@ -5,6 +5,7 @@
 //! 401 is tried once more. Product words (provisioner, one-time token) stay in here.
 
 mod crl;
+mod kept;
 mod one_time_token;
 mod provisioner;
 mod trust;
@@ -22,6 +23,7 @@ use url::Url;
 use x509_parser::num_bigint::BigUint;
 
 use self::crl::Crl;
+use self::kept::Kept;
 pub use self::one_time_token::{Minter, ProvisionerKey};
 use self::trust::Pinned;
 pub use self::trust::RootFingerprint;
@@ -63,9 +65,9 @@ pub struct StepCa {
     provisioner: String,
     /// None when the key was given.
     password: Option<SecretString>,
-    minter: Mutex<Option<Arc<Minter>>>,
+    minter: Mutex<Kept<Minter>>,
     clock: Arc<dyn Clock>,
-    pinned: Mutex<Option<Arc<Pinned>>>,
+    pinned: Mutex<Kept<Pinned>>,
     crl: Crl,
 }
 
@@ -96,7 +98,7 @@ impl StepCa {
             secret,
         } = options;
         let (password, minter) = match secret {
-            ProvisionerSecret::Key(key) => (None, Some(Arc::new(Minter::new(key, provisioner.clone(), &url)))),
+            ProvisionerSecret::Key(key) => (None, Some(Minter::new(key, provisioner.clone(), &url))),
             ProvisionerSecret::Password(password) => (Some(password), None),
         };
         Self {
@@ -104,28 +106,27 @@ impl StepCa {
             fingerprints,
             provisioner,
             password,
-            minter: Mutex::new(minter),
+            minter: Mutex::new(Kept::new(minter)),
             clock,
-            pinned: Mutex::default(),
+            pinned: Mutex::new(Kept::new(None)),
             crl: Crl::default(),
         }
     }
 
     async fn pinned(&self) -> Result<Arc<Pinned>, UpstreamError> {
-        let mut pinned = self.pinned.lock().await;
-        let now = self.clock.now();
-        if let Some(pinned) = pinned.as_ref().filter(|pinned| !pinned.is_stale(now)) {
+        let mut kept = self.pinned.lock().await;
+        let (known, now) = (kept.value(), self.clock.now());
+        if let Some(pinned) = known.as_ref().filter(|pinned| !pinned.is_stale(now)) {
             return Ok(Arc::clone(pinned));
         }
-        match trust::pin(&self.url, &self.fingerprints, now).await {
-            Ok(fresh) => {
-                let fresh = Arc::new(fresh);
-                *pinned = Some(Arc::clone(&fresh));
-                Ok(fresh)
-            }
-            // Some of the roots are better than none.
-            Err(error) => pinned.clone().ok_or(error),
-        }
+        let fresh = if let Some(failure) = kept.failure(now) {
+            Err(failure)
+        } else {
+            let came = trust::pin(&self.url, &self.fingerprints, now).await;
+            kept.keep(came, self.clock.now())
+        };
+        // Some of the roots are better than none.
+        fresh.or_else(|error| known.ok_or(error))
     }
 
     async fn client(&self) -> Result<Client, UpstreamError> {
@@ -134,16 +135,22 @@ impl StepCa {
 
     /// Returns who makes our tokens; the provisioner's key is fetched when it is needed first.
     async fn minter(&self) -> Result<Arc<Minter>, UpstreamError> {
-        let mut minter = self.minter.lock().await;
-        if let Some(minter) = minter.as_ref() {
-            return Ok(Arc::clone(minter));
+        let mut kept = self.minter.lock().await;
+        if let Some(minter) = kept.value() {
+            return Ok(minter);
         }
+        if let Some(failure) = kept.failure(self.clock.now()) {
+            return Err(failure);
+        }
+        let came = self.fetch_minter().await;
+        kept.keep(came, self.clock.now())
+    }
+
+    async fn fetch_minter(&self) -> Result<Minter, UpstreamError> {
         let password = self.password.clone().expect("a key that was given is kept");
         let client = self.client().await?;
         let key = provisioner::fetch(&client, &self.url, &self.provisioner, password).await?;
-        let fresh = Arc::new(Minter::new(key, self.provisioner.clone(), &self.url));
-        *minter = Some(Arc::clone(&fresh));
-        Ok(fresh)
+        Ok(Minter::new(key, self.provisioner.clone(), &self.url))
     }
 
     /// Posts a body that is made anew for every try. A 401 may only mean that the authority was restarted after the
@@ -165,7 +172,7 @@ impl StepCa {
                 return Ok(response);
             }
             if self.password.is_some() {
-                *self.minter.lock().await = None;
+                self.minter.lock().await.forget();
             }
         }
         // Our key, our clock or our provisioner: nothing that the device could do.
@@ -268,6 +275,8 @@ impl CertificateAuthority for StepCa {
     }
 
     async fn health(&self) -> Result<(), UpstreamError> {
+        // Without it nothing can be signed, however well the authority is.
+        self.minter().await?;
         let response = self
             .client()
             .await?

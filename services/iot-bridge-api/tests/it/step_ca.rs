@@ -302,6 +302,7 @@ impl Drop for World {
 
 /// It shows its root whatever it is asked for, unless it is exact: the fingerprint is ours to compare.
 async fn root(State(server): State<Arc<Server>>, Path(fingerprint): Path<String>) -> Response {
+    server.list.others_asked.fetch_add(1, Ordering::Relaxed);
     if !server.is_exact.load(Ordering::Relaxed) {
         return Json(json!({ "ca": server.ca.root_pem() })).into_response();
     }

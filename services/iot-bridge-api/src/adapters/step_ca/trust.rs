@@ -80,6 +80,7 @@ pub(super) async fn pin(url: &Url, fingerprints: &[RootFingerprint], now: Timest
     let stranger = Client::builder()
         .tls_danger_accept_invalid_certs(true)
         .timeout(TIMEOUT)
+        .connect_timeout(HttpClientOptions::default().connect_timeout)
         .redirect(Policy::none())
         .no_proxy()
         .build()

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use common::domain::ManualClock;
+use common::domain::{Digest, ManualClock};
 use http::StatusCode;
-use iot_bridge_api::adapters::step_ca::{ProvisionerSecret, StepCa, StepCaOptions};
+use iot_bridge_api::adapters::step_ca::{ProvisionerSecret, RootFingerprint, StepCa, StepCaOptions};
 use iot_bridge_api::ports::{CertificateAuthority as _, UpstreamError};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -19,11 +20,12 @@ use tokio::sync::Notify;
 use super::{Server, World, clock, intent};
 use crate::support::{NOW, TestCa};
 
-/// The revocation list, and who asked for it.
+/// The revocation list, who asked for it, and how often somebody asked for what else there is.
 #[derive(Default)]
 pub(crate) struct List {
     comes: Mutex<Comes>,
     asked: Notify,
+    pub(super) others_asked: AtomicUsize,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -56,6 +58,40 @@ async fn the_provisioner_is_found_on_a_later_page() {
     assert_eq!(world.server.tokens.lock().unwrap()[0]["iss"], "iot-bridge");
     assert!(matches!(unknown, Err(UpstreamError::Unexpected { .. })), "{unknown:?}");
     assert_eq!(world.server.tokens.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_authority_that_signs_nothing_for_us_is_not_well_and_nobody_asks_it_over_and_over() {
+    let provisioner = ProvisionerSecret::Password("incorrect horse".into());
+    let stranger = vec![RootFingerprint::parse(&Digest::of(b"another").to_string()).unwrap()];
+    let world = World::new().await;
+    world.server.is_exact.store(true, Ordering::Relaxed);
+    for options in [
+        StepCaOptions {
+            secret: provisioner,
+            ..world.options()
+        },
+        StepCaOptions {
+            fingerprints: stranger,
+            ..world.options()
+        },
+    ] {
+        let clock = Arc::new(ManualClock::new(NOW));
+        let adapter = StepCa::new(options, clock.clone());
+        let asked = || world.server.list.others_asked.load(Ordering::Relaxed);
+        let ask = async || {
+            let health = adapter.health().await;
+            assert!(matches!(health, Err(UpstreamError::Unexpected { .. })), "{health:?}");
+            asked()
+        };
+
+        let (first, second) = (ask().await, ask().await);
+        clock.advance(Duration::from_secs(1));
+        let later = ask().await;
+
+        assert_eq!(first, second);
+        assert!(later > second, "it is asked again when it may be well");
+    }
 }
 
 #[tokio::test]
@@ -138,7 +174,8 @@ async fn crl(State(server): State<Arc<Server>>) -> Response {
 }
 
 /// A hundred others first, one of our name and another kind among them.
-async fn provisioners(Query(query): Query<HashMap<String, String>>) -> Json<Value> {
+async fn provisioners(State(server): State<Arc<Server>>, Query(query): Query<HashMap<String, String>>) -> Json<Value> {
+    server.list.others_asked.fetch_add(1, Ordering::Relaxed);
     let cursor = query.get("cursor").map(String::as_str).unwrap_or_default();
     Json(match cursor {
         "" => {

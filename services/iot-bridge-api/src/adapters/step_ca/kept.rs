@@ -1,0 +1,71 @@
+//! What step-ca is asked for once. While it cannot be had, those who wait for it share one failure: otherwise they would
+//! ask one after the other, and each would wait for all who came before.
+
+use std::sync::Arc;
+
+use common::domain::Timestamp;
+
+use crate::ports::{BoxedError, UpstreamError};
+
+/// For how long nobody asks again after it could not be had.
+const PAUSE: time::Duration = time::Duration::seconds(1);
+
+/// Something that is kept once it was had.
+pub(super) struct Kept<T> {
+    value: Option<Arc<T>>,
+    failed: Option<(Timestamp, UpstreamError)>,
+}
+
+/// What those hear who ask right after it could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("a moment ago: {0}")]
+struct FailedBefore(String);
+
+impl<T> Kept<T> {
+    pub(super) fn new(value: Option<T>) -> Self {
+        Self {
+            value: value.map(Arc::new),
+            failed: None,
+        }
+    }
+
+    pub(super) fn value(&self) -> Option<Arc<T>> {
+        self.value.clone()
+    }
+
+    /// Takes what came of asking for it; when it could not be had, what was had before stays.
+    pub(super) fn keep(&mut self, came: Result<T, UpstreamError>, now: Timestamp) -> Result<Arc<T>, UpstreamError> {
+        self.failed = came.as_ref().err().map(|error| (now, again(error)));
+        let value = Arc::new(came?);
+        self.value = Some(Arc::clone(&value));
+        Ok(value)
+    }
+
+    /// Returns why it cannot be had, as long as nobody should ask again.
+    pub(super) fn failure(&self, now: Timestamp) -> Option<UpstreamError> {
+        let (at, error) = self.failed.as_ref()?;
+        let is_fresh = (time::Duration::ZERO..PAUSE).contains(&(now - *at));
+        is_fresh.then(|| again(error))
+    }
+
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(None);
+    }
+}
+
+/// An error that asks for the same reaction.
+fn again(error: &UpstreamError) -> UpstreamError {
+    match error {
+        UpstreamError::Unavailable { system, source } => UpstreamError::unavailable(*system, before(source)),
+        UpstreamError::Refused { system, source } => UpstreamError::refused(*system, before(source)),
+        UpstreamError::Unexpected { system, source } => UpstreamError::unexpected(*system, before(source)),
+    }
+}
+
+fn before(source: &BoxedError) -> BoxedError {
+    match source.downcast_ref() {
+        Some(FailedBefore(words)) => FailedBefore(words.clone()),
+        None => FailedBefore(source.to_string()),
+    }
+    .into()
+}
