@@ -27,8 +27,6 @@ use crate::app::{Authority, certificate as x509, csr};
 const PKCS10: &str = "application/pkcs10";
 const CERTS_ONLY: &str = "application/pkcs7-mime; smime-type=certs-only";
 const TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
-/// Characters in a line of base64 (RFC 2045 §6.8).
-const LINE: usize = 76;
 /// What a request should look like (RFC 7030 §4.5.2): a P-256 key, `SEQUENCE { SEQUENCE { id-ecPublicKey, SET {
 /// secp256r1 } }, ecdsa-with-SHA256 }`.
 const CSR_ATTRIBUTES: &[u8] = &[
@@ -129,9 +127,8 @@ fn certificates(pem: &str) -> Response {
     encoded(CERTS_ONLY, &pkcs7::certs_only(&certificates))
 }
 
+/// One line: receivers should tolerate line breaks (RFC 8951 §3.1), and not all do, such as strongSwan's `pki` 5.9.8.
 fn encoded(kind: &'static str, der: &[u8]) -> Response {
-    let text = STANDARD.encode(der);
-    let lines: Vec<_> = text.as_bytes().chunks(LINE).collect();
     let headers = [(CONTENT_TYPE, kind), (TRANSFER_ENCODING, "base64")];
-    (StatusCode::OK, headers, lines.join(&b"\r\n"[..])).into_response()
+    (StatusCode::OK, headers, STANDARD.encode(der)).into_response()
 }
