@@ -85,6 +85,17 @@ pub(super) async fn waiting(
         .transpose()
 }
 
+/// Whether a device has, or had, a certificate or an intent for this key that was not taken back.
+pub(super) async fn has_good_one(
+    transaction: &mut Transaction,
+    device: &DeviceId,
+    key: &Digest,
+) -> Result<bool, StoreError> {
+    let statement =
+        sql("SELECT id FROM certificate WHERE device_id = $1 AND key_digest = $2 AND state <> 'revoked' LIMIT 1");
+    Ok(transaction.optional(statement.bind(device).bind(key)).await?.is_some())
+}
+
 /// Finds a device's current certificate or intent.
 pub(super) async fn current(transaction: &mut Transaction, device: &DeviceId) -> Result<Option<Current>, StoreError> {
     let statement = sql(

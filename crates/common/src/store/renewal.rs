@@ -25,7 +25,9 @@ pub(super) async fn renew(
             repeated: true,
         });
     }
-    admission::claim_certificate_key(transaction, id, &renewal.key_digest, true).await?;
+    // A key whose certificates were all taken back, as by a new enrollment, does not come back by this way.
+    let may_keep = certificates::has_good_one(transaction, id, &renewal.key_digest).await?;
+    admission::claim_certificate_key(transaction, id, &renewal.key_digest, may_keep).await?;
     drop_other_renewals(transaction, id, None).await?;
     let intent = CertificateIntent {
         id: Uuid::now_v7(),

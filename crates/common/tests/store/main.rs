@@ -144,6 +144,7 @@ contract! {
     renewal::a_renewed_certificate_waits_beside_the_old_one_until_it_is_used,
     renewal::another_request_takes_the_place_of_a_renewal_that_was_not_used,
     renewal::a_device_renews_with_its_own_key_and_not_with_anothers,
+    renewal::a_key_that_a_new_enrollment_took_away_does_not_come_back_by_a_renewal,
     renewal::only_a_device_in_service_changes_anything_about_itself,
     renewal::a_device_takes_another_wireguard_key_that_nobody_ever_had,
     processes::a_process_is_found_while_it_lives,

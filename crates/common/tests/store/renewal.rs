@@ -6,7 +6,7 @@ use common::domain::{
 };
 
 use super::databases::TestDatabase;
-use super::fleet::{Fleet, SYSTEMS, admin, id, issued, random_digest};
+use super::fleet::{Fleet, SYSTEMS, admin, application, id, issued, random_digest};
 
 pub(crate) async fn a_renewed_certificate_waits_beside_the_old_one_until_it_is_used<D: TestDatabase>() {
     let fleet = Fleet::<D>::new().await;
@@ -95,6 +95,28 @@ pub(crate) async fn a_device_renews_with_its_own_key_and_not_with_anothers<D: Te
     let thief = fleet.store.renew(&id("pump-8"), &request).await;
 
     assert!(matches!(thief, Err(AdmitError::KeyAlreadyUsed)), "{thief:?}");
+    fleet.end().await;
+}
+
+pub(crate) async fn a_key_that_a_new_enrollment_took_away_does_not_come_back_by_a_renewal<D: TestDatabase>() {
+    let fleet = Fleet::<D>::new().await;
+    fleet.enroll("pump-7").await;
+    let denied = fleet.view("pump-7").await.certificate.unwrap().intent.key_digest;
+    fleet.allow("pump-7").await.unwrap();
+    let admission = fleet.apply("pump-7", &fleet.token(1).await, &application()).await;
+    fleet.finish(&admission.unwrap()).await;
+    let with_key = |key_digest| Renewal {
+        key_digest,
+        ..renewal()
+    };
+
+    let refused = fleet.store.renew(&id("pump-7"), &with_key(denied)).await;
+
+    assert!(matches!(refused, Err(AdmitError::KeyReused)), "{refused:?}");
+    let waiting = renewal();
+    fleet.store.renew(&id("pump-7"), &waiting).await.unwrap();
+    let again = fleet.store.renew(&id("pump-7"), &with_key(waiting.key_digest)).await;
+    assert!(again.is_ok(), "another request for the key that waits: {again:?}");
     fleet.end().await;
 }
 
