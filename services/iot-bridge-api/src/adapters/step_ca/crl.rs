@@ -1,5 +1,5 @@
-//! The authority's revocation list, kept for a while. Anyone may ask for it, so what is asked of step-ca is bounded, and
-//! nobody who has something to revoke waits for it.
+//! The authority's revocation list, kept for a while, and as long as step-ca is away. Anyone may ask for it, so what is
+//! asked of step-ca is bounded, and nobody who has something to revoke waits for it.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -25,13 +25,15 @@ pub(super) struct Crl {
 #[derive(Default)]
 struct Kept {
     answer: Option<(Timestamp, Answer)>,
+    /// The last list that came. It says itself until when it counts.
+    list: Option<Vec<u8>>,
     /// How often something was revoked: a list that was asked for before is not kept.
     revocations: u64,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 enum Answer {
-    List(Vec<u8>),
+    List,
     /// It is switched off.
     Nothing,
     /// It did not come, or was not waited for any longer.
@@ -48,6 +50,7 @@ impl Crl {
     pub(super) fn forget(&self) {
         let mut kept = self.kept();
         kept.answer = None;
+        kept.list = None;
         kept.revocations += 1;
     }
 
@@ -59,7 +62,7 @@ impl Crl {
     ) -> Result<Option<Vec<u8>>, UpstreamError> {
         let _turn = self.turn.lock().await;
         if let Some(answer) = self.kept().fresh(now) {
-            return answer.into_result();
+            return answer;
         }
         let asked_after = {
             let mut kept = self.kept();
@@ -69,15 +72,18 @@ impl Crl {
         };
         let fetched = fetch.await;
         let answer = match &fetched {
-            Ok(Some(der)) => Answer::List(der.clone()),
+            Ok(Some(_)) => Answer::List,
             Ok(None) => Answer::Nothing,
             Err(_) => Answer::Failed,
         };
         let mut kept = self.kept();
         if kept.revocations == asked_after {
             kept.answer = Some((now, answer));
+            if let Ok(list) = &fetched {
+                kept.list.clone_from(list);
+            }
         }
-        fetched
+        fetched.or_else(|error| kept.list.clone().map(Some).ok_or(error))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -86,23 +92,16 @@ impl Crl {
 }
 
 impl Kept {
-    fn fresh(&self, now: Timestamp) -> Option<Answer> {
-        let (at, answer) = self.answer.as_ref()?;
+    fn fresh(&self, now: Timestamp) -> Option<Result<Option<Vec<u8>>, UpstreamError>> {
+        let (at, answer) = self.answer?;
         let max_age = match answer {
-            Answer::List(_) => MAX_AGE,
+            Answer::List => MAX_AGE,
             Answer::Nothing | Answer::Failed => PAUSE,
         };
-        (now - *at < max_age).then(|| answer.clone())
-    }
-}
-
-impl Answer {
-    fn into_result(self) -> Result<Option<Vec<u8>>, UpstreamError> {
-        match self {
-            Self::List(der) => Ok(Some(der)),
-            Self::Nothing => Ok(None),
-            Self::Failed => Err(unavailable(FailedBefore)),
-        }
+        (now - at < max_age).then(|| match (answer, &self.list) {
+            (Answer::Failed, None) => Err(unavailable(FailedBefore)),
+            (Answer::List | Answer::Nothing | Answer::Failed, list) => Ok(list.clone()),
+        })
     }
 }
 
@@ -150,6 +149,21 @@ mod tests {
             ask(NOW + PAUSE).await;
             assert_eq!(asked.load(Ordering::Relaxed), 2);
         }
+    }
+
+    #[tokio::test]
+    async fn while_the_authority_is_away_the_last_list_is_handed_out_unless_something_was_revoked_since() {
+        let (crl, list) = (Crl::default(), Some(vec![1]));
+        let away = || ready(Err(unavailable("away")));
+        crl.get(NOW, ready(Ok(list.clone()))).await.unwrap();
+
+        let old = crl.get(NOW + MAX_AGE, away()).await.unwrap();
+        let at_once = crl.get(NOW + MAX_AGE, away()).await.unwrap();
+        crl.forget();
+        let outdated = crl.get(NOW + MAX_AGE, away()).await;
+
+        assert_eq!((&old, &at_once), (&list, &list));
+        assert!(outdated.is_err());
     }
 
     #[tokio::test]
