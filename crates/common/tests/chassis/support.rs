@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 /// Longer than anything here takes; a test that reaches it has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What does not fit into the buffers of both ends of a connection, in bytes.
 pub(crate) const MORE_THAN_SOCKETS_HOLD: usize = 32 * 1024 * 1024;

@@ -121,7 +121,7 @@ async fn when_the_power_goes_between_the_two_halves_of_a_target_the_next_start_m
             looks.tick().await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), whole).await;
+    let waited = tokio::time::timeout(Duration::from_mins(1), whole).await;
     assert!(waited.is_ok(), "nobody made the other half");
     assert_eq!(hawkbit.ids(), ["pump-7"]);
     assert_eq!(
@@ -271,7 +271,7 @@ impl Bridge {
             log.lines().any(|line| line.unwrap().contains(words))
         };
         let mut looks = tokio::time::interval(Duration::from_millis(20));
-        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        let waited = tokio::time::timeout(Duration::from_mins(1), async {
             while !says() {
                 looks.tick().await;
             }

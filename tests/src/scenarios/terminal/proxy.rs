@@ -22,7 +22,7 @@ use crate::stage::Stage;
 pub(super) const PORT: u16 = 8888;
 
 /// To come up, and to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What it is told, besides what is the same in every run.
 pub(super) struct ProxySettings {

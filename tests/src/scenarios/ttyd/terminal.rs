@@ -11,7 +11,7 @@ use crate::failure::{Failure, ensure};
 use crate::scenarios::socket::{self, Socket};
 
 /// How long a shell may be silent when something is due.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a command's answer stands between; the quotes keep it out of the echo.
 const MARK: (&str, &str) = ("<<", ">>");

@@ -18,7 +18,7 @@ use crate::stage::Stage;
 pub(in crate::scenarios) const INTERFACE: &str = "iotb-hub0";
 
 /// How long the hub process may take to come up, or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The hub process, and what happens to it.
