@@ -49,7 +49,7 @@ pub(super) async fn admit(
     let device = devices::read_back(transaction, id).await?;
     let action = if is_new { "device.admitted" } else { "device.readmitted" };
     let detail = serde_json::json!({ "address": address, "certificate": intent.id, "epoch": device.epoch });
-    audit::append_about(transaction, Actor::Token(token.id.to_string()), action, id, detail).await?;
+    audit::append_about(transaction, Actor::Token(token.id.to_string()), action, id, detail);
     Ok(Admission {
         device,
         intent,
@@ -125,22 +125,23 @@ pub(super) async fn record_refusal(
         (Refusal::Token, Some(token)) if token.revoked_at.is_some() => "token_revoked",
         (Refusal::Token, Some(_)) => "token_expired",
     };
-    append_refusal(transaction, id, token.as_ref(), reason).await
+    append_refusal(transaction, id, token.as_ref(), reason);
+    Ok(())
 }
 
-async fn append_refusal(
+fn append_refusal(
     transaction: &mut Transaction,
     id: Option<&DeviceId>,
     token: Option<&EnrollmentToken>,
     reason: &'static str,
-) -> Result<(), StoreError> {
+) {
     let event = AuditEvent {
         actor: token.map_or(Actor::Bridge, |token| Actor::Token(token.id.to_string())),
         action: "enrollment.refused",
         device_id: id.cloned(),
         detail: serde_json::json!({ "reason": reason }),
     };
-    audit::append(transaction, &event).await
+    transaction.record(event);
 }
 
 /// Makes the record of a new device; returns false when there is one already.
@@ -218,7 +219,7 @@ async fn replace_our_key(
     transaction.execute(statement.bind(&device.id).bind(&key)).await?;
     let actor = Actor::Token(token.id.to_string());
     let detail = serde_json::json!({ "wireguard_key": key });
-    audit::append_about(transaction, actor, "device.wireguard_key_replaced", &device.id, detail).await?;
+    audit::append_about(transaction, actor, "device.wireguard_key_replaced", &device.id, detail);
     Ok(Device {
         wireguard_key: Some(key),
         ..device.clone()

@@ -17,7 +17,11 @@ const VERIFY_BATCH: usize = 1000;
 #[async_trait]
 impl AuditTrail for Store {
     async fn record(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        in_transaction!(self, |transaction| append(transaction, event)).await
+        in_transaction!(self, |transaction| async {
+            transaction.record(event.clone());
+            Ok(())
+        })
+        .await
     }
 
     async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -58,26 +62,19 @@ impl AuditTrail for Store {
 }
 
 /// Has it recorded what someone did to a device, when the transaction is committed.
-pub(super) async fn append_about(
+pub(super) fn append_about(
     transaction: &mut Transaction,
     actor: Actor,
     action: &'static str,
     device_id: &DeviceId,
     detail: serde_json::Value,
-) -> Result<(), StoreError> {
+) {
     transaction.record(AuditEvent {
         actor,
         action,
         device_id: Some(device_id.clone()),
         detail,
     });
-    Ok(())
-}
-
-/// Has an event recorded when the transaction is committed.
-pub(super) async fn append(transaction: &mut Transaction, event: &AuditEvent) -> Result<(), StoreError> {
-    transaction.record(event.clone());
-    Ok(())
 }
 
 /// Writes the records of a transaction, as its last step: from here to the commit the chain of this instance is

@@ -163,18 +163,18 @@ pub(super) async fn issue(
         )
         .await?;
     }
-    record_issued(transaction, &device.id, issued, state).await?;
+    record_issued(transaction, &device.id, issued, state);
     Ok(issued.clone())
 }
 
-pub(super) async fn record_issued(
+pub(super) fn record_issued(
     transaction: &mut Transaction,
     device: &DeviceId,
     issued: &IssuedCertificate,
     state: CertificateState,
-) -> Result<(), StoreError> {
+) {
     let detail = serde_json::json!({ "serial": issued.serial, "state": state });
-    audit::append_about(transaction, Actor::Bridge, "certificate.issued", device, detail).await
+    audit::append_about(transaction, Actor::Bridge, "certificate.issued", device, detail);
 }
 
 /// Takes away every certificate of a device, intents included.

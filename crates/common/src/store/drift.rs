@@ -75,7 +75,7 @@ async fn order_repairs(transaction: &mut Transaction, drifts: &[Drift], by: &Act
         };
         jobs::place(transaction, &id, &[drift.system], action).await?;
         let detail = serde_json::json!({ "system": drift.system, "drift": drift.kind });
-        audit::append_about(transaction, by.clone(), "drift.repair_ordered", &id, detail).await?;
+        audit::append_about(transaction, by.clone(), "drift.repair_ordered", &id, detail);
         ordered += 1;
     }
     Ok(ordered)

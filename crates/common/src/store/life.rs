@@ -26,7 +26,7 @@ pub(super) async fn mark_enrolled(
     let is_marked = transaction.execute(statement.bind(id).bind(&now)).await? == 1;
     let device = lock(transaction, id).await?.device;
     if is_marked {
-        record_enrolled(transaction, id, device.epoch).await?;
+        record_enrolled(transaction, id, device.epoch);
         jobs::place(transaction, id, systems, JobAction::Ensure).await?;
     }
     match device.state {
@@ -37,13 +37,9 @@ pub(super) async fn mark_enrolled(
     }
 }
 
-pub(super) async fn record_enrolled(
-    transaction: &mut Transaction,
-    device: &DeviceId,
-    epoch: i64,
-) -> Result<(), StoreError> {
+pub(super) fn record_enrolled(transaction: &mut Transaction, device: &DeviceId, epoch: i64) {
     let detail = serde_json::json!({ "epoch": epoch });
-    audit::append_about(transaction, Actor::Bridge, "device.enrolled", device, detail).await
+    audit::append_about(transaction, Actor::Bridge, "device.enrolled", device, detail);
 }
 
 /// Takes a device out of service for good; doing it again only lists its certificates.
@@ -79,7 +75,7 @@ pub(super) async fn retire(
     let certificates = certificates::unexpired(transaction, id).await?;
     let retired = devices::read_back(transaction, id).await?;
     let detail = serde_json::json!({ "address": device.address, "certificates": certificates.len() });
-    audit::append_about(transaction, by.clone(), "device.retired", id, detail).await?;
+    audit::append_about(transaction, by.clone(), "device.retired", id, detail);
     Ok(Retired {
         device: retired,
         certificates,
@@ -106,7 +102,7 @@ pub(super) async fn quarantine(
     transaction.execute(statement.bind(id)).await?;
     jobs::place(transaction, id, systems, JobAction::Remove).await?;
     let detail = serde_json::json!({});
-    audit::append_about(transaction, by.clone(), "device.quarantined", id, detail).await?;
+    audit::append_about(transaction, by.clone(), "device.quarantined", id, detail);
     Ok(devices::read_back(transaction, id).await?)
 }
 
@@ -128,7 +124,7 @@ pub(super) async fn release(
     transaction.execute(statement.bind(id).bind(&resume_state)).await?;
     jobs::place(transaction, id, systems, JobAction::Ensure).await?;
     let detail = serde_json::json!({ "state": resume_state });
-    audit::append_about(transaction, by.clone(), "device.released", id, detail).await?;
+    audit::append_about(transaction, by.clone(), "device.released", id, detail);
     Ok(devices::read_back(transaction, id).await?)
 }
 
@@ -164,7 +160,7 @@ pub(super) async fn describe(
         "device_name": [before.display_name, after.display_name],
         "device_type": [before.device_type, after.device_type],
     });
-    audit::append_about(transaction, by.clone(), "device.described", id, detail).await?;
+    audit::append_about(transaction, by.clone(), "device.described", id, detail);
     Ok(after)
 }
 
@@ -182,7 +178,8 @@ pub(super) async fn allow_reenroll(
     let statement = sql("UPDATE device SET reenroll_until = $2 WHERE id = $1");
     transaction.execute(statement.bind(id).bind(&until)).await?;
     let detail = serde_json::json!({ "until": crate::domain::rfc3339(until) });
-    Ok(audit::append_about(transaction, by.clone(), "device.reenroll_allowed", id, detail).await?)
+    audit::append_about(transaction, by.clone(), "device.reenroll_allowed", id, detail);
+    Ok(())
 }
 
 async fn lock(transaction: &mut Transaction, id: &DeviceId) -> Result<devices::Standing, RegistryError> {

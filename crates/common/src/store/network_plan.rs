@@ -5,7 +5,7 @@ use ipnet::Ipv4Net;
 
 use super::statement::{Row, sql};
 use super::transaction::{Transaction, in_transaction};
-use super::{Store, addresses, audit};
+use super::{Store, addresses};
 use crate::domain::{
     Actor, AddPrefixError, AuditEvent, InvalidVpnNetwork, NetworkPlan, PoolFill, StoreError, VpnNetwork, WireguardKey,
 };
@@ -87,7 +87,8 @@ async fn add_prefix(
         .await?;
     addresses::ensure_pool(transaction, &wider).await?;
     let detail = serde_json::json!({ "prefix": prefix.to_string() });
-    Ok(record(transaction, by, "network.prefix_added", detail).await?)
+    record(transaction, by, "network.prefix_added", detail);
+    Ok(())
 }
 
 async fn record_hub(transaction: &mut Transaction, key: WireguardKey) -> Result<(), StoreError> {
@@ -97,7 +98,8 @@ async fn record_hub(transaction: &mut Transaction, key: WireguardKey) -> Result<
         return Ok(());
     }
     let detail = serde_json::json!({ "public_key": key });
-    record(transaction, &Actor::Bridge, "network.hub_recorded", detail).await
+    record(transaction, &Actor::Bridge, "network.hub_recorded", detail);
+    Ok(())
 }
 
 async fn replace_hub(transaction: &mut Transaction, key: WireguardKey, by: &Actor) -> Result<(), StoreError> {
@@ -108,22 +110,18 @@ async fn replace_hub(transaction: &mut Transaction, key: WireguardKey, by: &Acto
     );
     transaction.execute(statement.bind(&key).bind(&now)).await?;
     let detail = serde_json::json!({ "public_key": key });
-    record(transaction, by, "network.hub_replaced", detail).await
+    record(transaction, by, "network.hub_replaced", detail);
+    Ok(())
 }
 
-async fn record(
-    transaction: &mut Transaction,
-    actor: &Actor,
-    action: &'static str,
-    detail: serde_json::Value,
-) -> Result<(), StoreError> {
+fn record(transaction: &mut Transaction, actor: &Actor, action: &'static str, detail: serde_json::Value) {
     let event = AuditEvent {
         actor: actor.clone(),
         action,
         device_id: None,
         detail,
     };
-    audit::append(transaction, &event).await
+    transaction.record(event);
 }
 
 fn prefixes(rows: &[Row]) -> Result<Vec<Ipv4Net>, StoreError> {

@@ -48,7 +48,7 @@ pub(super) async fn admit(
         rows.push(row.bind_optional(current));
         let detail = serde_json::json!({ "address": address, "certificate": admission.intent.id, "epoch": 1 });
         let actor = Actor::Token(token.id.to_string());
-        audit::append_about(transaction, actor, "device.admitted", &change.id, detail).await?;
+        audit::append_about(transaction, actor, "device.admitted", &change.id, detail);
         admissions.push(Some(admission));
     }
     if !rows.is_empty() {

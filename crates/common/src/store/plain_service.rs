@@ -34,8 +34,8 @@ pub(super) async fn enter(
     let mut orders = Vec::new();
     for change in entries() {
         let device = &change.intent.device_id;
-        certificates::record_issued(transaction, device, &change.issued, CertificateState::Active).await?;
-        life::record_enrolled(transaction, device, change.epoch).await?;
+        certificates::record_issued(transaction, device, &change.issued, CertificateState::Active);
+        life::record_enrolled(transaction, device, change.epoch);
         let action = JobAction::Ensure;
         orders.extend(change.systems.iter().map(|&system| Order { device, system, action }));
     }

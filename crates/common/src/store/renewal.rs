@@ -43,8 +43,7 @@ pub(super) async fn renew(
         "certificate.renewal_intended",
         id,
         detail,
-    )
-    .await?;
+    );
     Ok(Admission {
         device,
         intent,
@@ -104,8 +103,8 @@ async fn promote(
         "certificate.promoted",
         id,
         detail,
-    )
-    .await
+    );
+    Ok(())
 }
 
 /// Ends the renewals that another one takes the place of: a certificate that was never used is replaced, an intent
@@ -159,8 +158,7 @@ pub(super) async fn replace_wireguard_key(
         "device.wireguard_key_replaced",
         id,
         detail,
-    )
-    .await?;
+    );
     Ok(devices::read_back(transaction, id).await?)
 }
 

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::Store;
 use super::statement::{Row, sql};
 use super::transaction::{Transaction, in_transaction};
-use super::{Store, audit};
 use crate::domain::{
     Actor, AuditEvent, Digest, EnrollmentToken, EnrollmentTokens, NewEnrollmentToken, RegistryError, StoreError,
 };
@@ -98,7 +98,7 @@ async fn create(
         device_id: None,
         detail,
     };
-    audit::append(transaction, &event).await?;
+    transaction.record(event);
     Ok(token)
 }
 
@@ -126,7 +126,8 @@ async fn revoke(transaction: &mut Transaction, id: Uuid, by: &Actor) -> Result<(
         device_id: None,
         detail,
     };
-    Ok(audit::append(transaction, &event).await?)
+    transaction.record(event);
+    Ok(())
 }
 
 pub(super) fn enrollment_token(row: &Row) -> Result<EnrollmentToken, StoreError> {
