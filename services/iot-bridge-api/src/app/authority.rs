@@ -9,7 +9,7 @@ use super::blocked_keys::BlockedKeys;
 use super::certificate::{self, Believer};
 use super::csr::{self, AcceptedCsr, CsrRejection};
 use crate::kill_points::{KillPoint, reach};
-use crate::ports::{CertificateAuthority, UpstreamError};
+use crate::ports::{CertificateAuthority, SignedChain, UpstreamError};
 
 /// What the authority gets for one answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -47,15 +47,16 @@ impl Authority {
                 .await
                 .expect("the CSR rules neither panic nor are cancelled")?
         };
-        if self.blocked.contains(&accepted.key_digest) || self.owns_key(&accepted.key_digest).await {
-            return Err(CsrRejection::KeyBlocked);
+        // An authority that is away blocks nothing here: it cannot sign such a key either, and is asked before it does.
+        match self.is_blocked(&accepted.key_digest).await {
+            Ok(true) => Err(CsrRejection::KeyBlocked),
+            Ok(false) | Err(_) => Ok(accepted),
         }
-        Ok(accepted)
     }
 
     /// Has an intent signed. What is returned is what was asked for, up to a pinned root.
     pub(super) async fn issue(&self, intent: &CertificateIntent) -> Result<IssuedCertificate, UpstreamError> {
-        let chain = within_deadline(self.ca.sign(intent)).await?;
+        let chain = within_deadline(self.sign(intent)).await?;
         reach(KillPoint::K4).await;
         let roots = self.roots().await?;
         let believed = self.believer.verify(intent, &chain, &roots, self.clock.now());
@@ -93,11 +94,18 @@ impl Authority {
         within_deadline(self.ca.health()).await
     }
 
-    /// Whether a key belongs to the authority itself. An authority that is away blocks nothing: it cannot sign
-    /// such a key either, and the question is asked again before it does.
-    async fn owns_key(&self, key: &Digest) -> bool {
-        let keys = within_deadline(self.ca.own_keys()).await;
-        keys.is_ok_and(|keys| keys.contains(key))
+    /// Asks for a signature. The request may have been accepted when the authority was away, or by an older list.
+    async fn sign(&self, intent: &CertificateIntent) -> Result<SignedChain, UpstreamError> {
+        if self.is_blocked(&intent.key_digest).await? {
+            let error = CsrRejection::KeyBlocked;
+            return Err(UpstreamError::refused(System::CertificateAuthority, error));
+        }
+        self.ca.sign(intent).await
+    }
+
+    /// Whether no device may have a key: it is the authority's own, or on the operator's list.
+    async fn is_blocked(&self, key: &Digest) -> Result<bool, UpstreamError> {
+        Ok(self.blocked.contains(key) || within_deadline(self.ca.own_keys()).await?.contains(key))
     }
 }
 

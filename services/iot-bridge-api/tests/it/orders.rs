@@ -116,6 +116,25 @@ async fn an_enrollment_that_stopped_half_way_goes_on_without_its_device() {
 }
 
 #[tokio::test]
+async fn a_key_of_the_authority_is_signed_for_nobody_who_asked_while_it_was_away() {
+    let world = World::new().await;
+    let token = world.token_for("pump-7").await;
+    let thief = TestDevice::with_key("pump-7", world.ca.intermediate_key());
+    world.ca.is(Mood::Away);
+    let waiting = world.enroll("pump-7", &token, &thief.request()).await;
+    assert_eq!(waiting.status, StatusCode::ACCEPTED);
+    world.ca.is(Mood::Good);
+
+    world.clock.advance(Duration::from_secs(61));
+    world.services.jobs.resume_enrollments().await.unwrap();
+    world.work().await;
+    let again = world.enroll("pump-7", &token, &thief.request()).await;
+
+    assert_eq!(world.ca.signed.load(Ordering::Relaxed), 0);
+    assert_eq!(again.status_and_slug(), (422, "csr-rejected".to_owned()));
+}
+
+#[tokio::test]
 async fn an_enrollment_that_the_authority_refuses_is_shown_to_an_operator_and_not_begun_for_ever() {
     let world = World::new().await;
     let (device, token) = (TestDevice::new("pump-7"), world.token_for("pump-7").await);

@@ -205,6 +205,7 @@ impl CertificateAuthority for TestCa {
     }
 
     async fn own_keys(&self) -> Result<Vec<Digest>, UpstreamError> {
+        self.answer()?;
         let own = self.root.pem() + &self.intermediate.pem();
         Ok(iot_bridge_api::app::certificate::key_digests(&own).unwrap())
     }
