@@ -139,7 +139,7 @@ const CA_BAD_ANSWER: ProblemType = kind(
     "The certificate authority gave an answer that is not believed.",
 );
 const CA_REFUSED: ProblemType = kind(
-    StatusCode::BAD_GATEWAY,
+    StatusCode::UNPROCESSABLE_ENTITY,
     "ca-refused",
     "The certificate authority refused; an operator has to look.",
 );

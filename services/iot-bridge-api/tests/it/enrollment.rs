@@ -222,7 +222,7 @@ async fn an_authority_that_lies_is_not_believed() {
     for (mood, expected) in [
         (Mood::SignsForAnother, (502, "ca-bad-answer")),
         (Mood::SpeaksHtml, (502, "ca-bad-answer")),
-        (Mood::Refuses, (502, "ca-refused")),
+        (Mood::Refuses, (422, "ca-refused")),
     ] {
         let world = World::new().await;
         world.ca.is(mood);
