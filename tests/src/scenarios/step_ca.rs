@@ -285,11 +285,8 @@ impl World {
         fs::write(file("leaf"), &leaf)?;
         fs::write(file("authorities"), &authorities)?;
         let mut verify = Command::new("openssl");
-        verify
-            .arg("verify")
-            .arg("-CAfile")
-            .arg(file("authorities"))
-            .arg(file("leaf"));
+        verify.args(["verify", "-CAfile"]);
+        verify.args([file("authorities"), file("leaf")]);
         printed(verify).await?;
         let mut reenroll = client("reenroll");
         reenroll.arg("-key").arg(file("key")).arg("-certs").arg(file("leaf"));
