@@ -127,8 +127,9 @@ fn certificates(pem: &str) -> Response {
     encoded(CERTS_ONLY, &pkcs7::certs_only(&certificates))
 }
 
-/// One line: receivers should tolerate line breaks (RFC 8951 §3.1), and not all do, such as strongSwan's `pki` 5.9.8.
+/// One line: receivers should tolerate line breaks (RFC 8951 §3.1), and not all do, such as strongSwan's `pki` 5.9.8. It
+/// ends, because `openssl base64 -d` leaves out one that does not.
 fn encoded(kind: &'static str, der: &[u8]) -> Response {
     let headers = [(CONTENT_TYPE, kind), (TRANSFER_ENCODING, "base64")];
-    (StatusCode::OK, headers, STANDARD.encode(der)).into_response()
+    (StatusCode::OK, headers, STANDARD.encode(der) + "\n").into_response()
 }

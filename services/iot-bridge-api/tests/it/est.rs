@@ -181,7 +181,7 @@ fn certificates(answer: &Answer) -> Vec<Vec<u8>> {
     found
 }
 
-/// Decodes as a client does that knows no line breaks.
+/// Decodes as a client does that knows no line breaks but the last.
 fn decode(answer: &Answer) -> Vec<u8> {
-    STANDARD.decode(&answer.body).unwrap()
+    STANDARD.decode(answer.body.strip_suffix(b"\n").unwrap()).unwrap()
 }
