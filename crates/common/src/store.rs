@@ -40,7 +40,6 @@ mod updates;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -70,7 +69,7 @@ struct Shared {
     commits: CommitQueue,
     token_reads: TokenReads,
     /// Keeps other processes away from a SQLite file for as long as this lives.
-    _claim: Option<File>,
+    _claim: Option<connect::Claim>,
 }
 
 /// How to use the database.

@@ -31,7 +31,20 @@ const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
 /// How long SQLite waits for a lock that someone else holds, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) async fn connect(url: &str, options: &StoreOptions) -> Result<(Backend, Option<File>), OpenError> {
+/// The right to a SQLite file. It ends with this value, and not with the last copy of its file: a program that is being
+/// started has copies of all files until it begins.
+#[derive(Debug)]
+pub(super) struct Claim(File);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "The database file is free when its last copy is closed");
+        }
+    }
+}
+
+pub(super) async fn connect(url: &str, options: &StoreOptions) -> Result<(Backend, Option<Claim>), OpenError> {
     match url.split_once(':') {
         Some(("sqlite", ":memory:")) => Ok((connect_memory(options).await?, None)),
         Some(("sqlite", path)) => connect_file(path.strip_prefix("//").unwrap_or(path), options).await,
@@ -52,7 +65,7 @@ async fn connect_memory(options: &StoreOptions) -> Result<Backend, OpenError> {
     })
 }
 
-async fn connect_file(path: &str, options: &StoreOptions) -> Result<(Backend, Option<File>), OpenError> {
+async fn connect_file(path: &str, options: &StoreOptions) -> Result<(Backend, Option<Claim>), OpenError> {
     if path.is_empty() {
         return Err(OpenError::InvalidUrl {
             source: "the path of the file is missing".into(),
@@ -156,12 +169,12 @@ fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
 }
 
 /// Keeps a lock beside the database for as long as the file is open; the system frees it with the process.
-fn claim(path: &Path) -> Result<File, OpenError> {
+fn claim(path: &Path) -> Result<Claim, OpenError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let file = private_file(&PathBuf::from(lock_path)).map_err(|source| unusable(path, source))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Claim(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::AlreadyInUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
     }
@@ -260,5 +273,23 @@ fn unusable(path: &Path, source: io::Error) -> OpenError {
 fn unavailable(error: impl Error + Send + Sync + 'static) -> OpenError {
     OpenError::Unavailable {
         source: Box::new(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_ends_with_its_value_and_not_with_the_last_copy_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bridge.db");
+        let first = claim(&path).unwrap();
+        let _copy = first.0.try_clone().unwrap();
+        assert!(matches!(claim(&path), Err(OpenError::AlreadyInUse { .. })));
+
+        drop(first);
+
+        assert!(claim(&path).is_ok());
     }
 }
