@@ -172,7 +172,7 @@ impl StepCa {
                 return Ok(response);
             }
             if self.password.is_some() {
-                self.minter.lock().await.forget();
+                self.minter.lock().await.forget(self.clock.now());
             }
         }
         // Our key, our clock or our provisioner: nothing that the device could do.

@@ -7,12 +7,13 @@ use common::domain::Timestamp;
 
 use crate::ports::{BoxedError, UpstreamError};
 
-/// For how long nobody asks again after it could not be had.
+/// For how long nobody asks again: it would come as it came.
 const PAUSE: time::Duration = time::Duration::seconds(1);
 
 /// Something that is kept once it was had.
 pub(super) struct Kept<T> {
     value: Option<Arc<T>>,
+    came_at: Option<Timestamp>,
     failed: Option<(Timestamp, UpstreamError)>,
 }
 
@@ -25,6 +26,7 @@ impl<T> Kept<T> {
     pub(super) fn new(value: Option<T>) -> Self {
         Self {
             value: value.map(Arc::new),
+            came_at: None,
             failed: None,
         }
     }
@@ -37,20 +39,26 @@ impl<T> Kept<T> {
     pub(super) fn keep(&mut self, came: Result<T, UpstreamError>, now: Timestamp) -> Result<Arc<T>, UpstreamError> {
         self.failed = came.as_ref().err().map(|error| (now, again(error)));
         let value = Arc::new(came?);
-        self.value = Some(Arc::clone(&value));
+        (self.value, self.came_at) = (Some(Arc::clone(&value)), Some(now));
         Ok(value)
     }
 
     /// Returns why it cannot be had, as long as nobody should ask again.
     pub(super) fn failure(&self, now: Timestamp) -> Option<UpstreamError> {
         let (at, error) = self.failed.as_ref()?;
-        let is_fresh = (time::Duration::ZERO..PAUSE).contains(&(now - *at));
-        is_fresh.then(|| again(error))
+        is_fresh(*at, now).then(|| again(error))
     }
 
-    pub(super) fn forget(&mut self) {
-        *self = Self::new(None);
+    /// Forgets what was had, so that it is asked for again, unless it came a moment ago.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        if !self.came_at.is_some_and(|at| is_fresh(at, now)) {
+            *self = Self::new(None);
+        }
     }
+}
+
+fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
+    (time::Duration::ZERO..PAUSE).contains(&(now - at))
 }
 
 /// An error that asks for the same reaction.

@@ -95,6 +95,34 @@ async fn an_authority_that_signs_nothing_for_us_is_not_well_and_nobody_asks_it_o
 }
 
 #[tokio::test]
+async fn a_provisioners_key_that_was_fetched_a_moment_ago_is_not_fetched_again() {
+    let world = World::new().await;
+    let clock = Arc::new(ManualClock::new(NOW));
+    let options = StepCaOptions {
+        secret: ProvisionerSecret::Password("correct horse battery staple".into()),
+        ..world.options()
+    };
+    let adapter = StepCa::new(options, clock.clone());
+    let asked = async || {
+        let before = world.server.list.others_asked.load(Ordering::Relaxed);
+        *world.server.refuse.lock().unwrap() = vec![StatusCode::UNAUTHORIZED; 2];
+        let refused = adapter.sign(&intent("pump-7")).await;
+        assert!(matches!(refused, Err(UpstreamError::Unexpected { .. })), "{refused:?}");
+        world.server.list.others_asked.load(Ordering::Relaxed) - before
+    };
+
+    let (first, second) = (asked().await, asked().await);
+    clock.advance(Duration::from_secs(1));
+    let later = asked().await;
+
+    assert_eq!(
+        (first, second, later),
+        (3, 0, 2),
+        "a root, and the two pages with the key"
+    );
+}
+
+#[tokio::test]
 async fn an_intermediate_that_comes_into_use_is_known_soon_after_it_has_signed() {
     let world = World::new().await;
     let before = TestCa::new(clock()).intermediate_pem();
