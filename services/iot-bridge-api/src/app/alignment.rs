@@ -185,7 +185,12 @@ fn finish(step: Result<(), EnrollError>) -> Result<Aligned, AlignError> {
         Ok(()) => Ok(Aligned::Ensured),
         Err(EnrollError::Upstream(error)) => Err(error.into()),
         Err(EnrollError::Admit(AdmitError::Store(error))) => Err(error.into()),
-        Err(EnrollError::Admit(_) | EnrollError::Csr(_) | EnrollError::WireguardKeyInvalid) => Ok(Aligned::Nothing),
+        Err(
+            EnrollError::Admit(_)
+            | EnrollError::Csr(_)
+            | EnrollError::LabelInvalid(_)
+            | EnrollError::WireguardKeyInvalid,
+        ) => Ok(Aligned::Nothing),
     }
 }
 

@@ -16,7 +16,7 @@ use super::csr::{AcceptedCsr, CsrRejection};
 use super::observe::facts_of;
 use super::presence::Place;
 use super::refusals;
-pub use super::refusals::EnrollError;
+pub use super::refusals::{EnrollError, InvalidLabel};
 use super::token_secret::TokenDigest;
 use super::turns::Turns;
 use super::{Authority, Network};
@@ -43,6 +43,13 @@ pub struct EnrollmentRequest {
     pub csr: String,
     /// The device's WireGuard public key, as far as it could be read; without one the bridge makes a pair.
     pub wireguard_key: Result<Option<WireguardKey>, InvalidWireguardKey>,
+    /// What people see of it, as far as it may be shown to them.
+    pub labels: Result<Labels, InvalidLabel>,
+}
+
+/// What people see of a device.
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
     /// What kind of device it says it is.
     pub device_type: Option<String>,
     /// What people call it.
@@ -159,6 +166,8 @@ impl Enrollment {
     /// Enrolls a device, or goes on where a former request for it stopped.
     pub async fn enroll(&self, applicant: &Applicant, request: EnrollmentRequest) -> Result<Outcome, EnrollError> {
         let Applicant { id, token } = applicant;
+        let labels = request.labels.as_ref().map_err(|invalid| (*invalid).into());
+        self.recorded(applicant, labels).await?;
         let key = request.wireguard_key.map_err(EnrollError::from);
         self.recorded(applicant, key).await?;
         let accepted = self.accept(applicant, &request.csr).await?;
@@ -209,14 +218,15 @@ impl Enrollment {
         if self.network.is_hubs_own(wireguard_key).await? {
             return Err(EnrollError::WireguardKeyInvalid);
         }
+        let labels = request.labels?;
         let application = Application {
             csr_der: csr.der,
             csr_digest: csr.digest,
             key_digest: csr.key_digest,
             wireguard_key,
             wireguard_key_is_ours: private_key.is_some(),
-            device_type: request.device_type,
-            display_name: request.display_name,
+            device_type: labels.device_type,
+            display_name: labels.display_name,
         };
         Ok((application, private_key))
     }

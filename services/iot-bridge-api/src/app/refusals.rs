@@ -17,6 +17,9 @@ pub enum EnrollError {
     /// The WireGuard key is none, or the hub's own.
     #[error("the WireGuard key is none that a device may have")]
     WireguardKeyInvalid,
+    /// What the device is called, or says it is, is nothing to show people.
+    #[error(transparent)]
+    LabelInvalid(#[from] InvalidLabel),
     /// Token, keys or record do not allow it.
     #[error(transparent)]
     Admit(#[from] AdmitError),
@@ -24,6 +27,11 @@ pub enum EnrollError {
     #[error(transparent)]
     Upstream(UpstreamError),
 }
+
+/// A text is not short and plain; the name of its field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a short and plain text")]
+pub struct InvalidLabel(pub &'static str);
 
 impl From<StoreError> for EnrollError {
     fn from(error: StoreError) -> Self {
@@ -83,6 +91,7 @@ pub(super) fn reason(error: &EnrollError) -> Option<&'static str> {
     match error {
         EnrollError::Csr(rejection) => Some(rejection.code()),
         EnrollError::WireguardKeyInvalid => Some("wireguard_key_invalid"),
+        EnrollError::LabelInvalid(InvalidLabel(_)) => Some("label_invalid"),
         EnrollError::Admit(error) => match error {
             AdmitError::InvalidToken => Some("invalid_token"),
             AdmitError::DeviceMismatch => Some("device_mismatch"),

@@ -167,8 +167,8 @@ pub(super) async fn describe(
 ) -> Result<Json<DeviceBody>, Problem> {
     let changes = DeviceChanges {
         group: request.group,
-        display_name: label("device_name", request.device_name)?,
-        device_type: label("device_type", request.device_type)?,
+        display_name: label("device_name", request.device_name).map_err(problem::label)?,
+        device_type: label("device_type", request.device_type).map_err(problem::label)?,
         told: Vec::new(),
     };
     let device = fleet.describe(&id, &admin.actor(), changes).await;

@@ -18,7 +18,7 @@ use super::auth::EnrollmentToken;
 use super::certificate::{self, CertificateFields};
 use super::problem;
 use super::state::AppState;
-use crate::app::enrollment::{EnrollError, Enrolled, Enrollment, EnrollmentRequest, Outcome};
+use crate::app::enrollment::{EnrollError, Enrolled, Enrollment, EnrollmentRequest, InvalidLabel, Labels, Outcome};
 use crate::app::presence::Place;
 
 /// Longest name or type of a device, in characters.
@@ -58,8 +58,10 @@ pub(super) async fn enroll(
         Ok(applicant) => applicant,
         Err(error) => return Err(refused_token(&state, &token, Some(&id), error).await),
     };
-    let request = EnrollmentRequest::try_from(request)?;
-    let outcome = enrollment.enroll(&applicant, request).await.map_err(problem::enroll)?;
+    let outcome = enrollment
+        .enroll(&applicant, request.into())
+        .await
+        .map_err(problem::enroll)?;
     Ok(match outcome {
         Outcome::Enrolled(enrolled) => answer(*enrolled, state.hub_endpoint()),
         Outcome::Waiting { system, retry_after } => certificate::waiting(id, system, retry_after),
@@ -82,22 +84,31 @@ pub(super) async fn refused_token(
     problem::enroll(recorded.err().map_or_else(|| error.into(), EnrollError::from))
 }
 
-impl TryFrom<EnrollRequest> for EnrollmentRequest {
-    type Error = Problem;
-
-    fn try_from(request: EnrollRequest) -> Result<Self, Problem> {
-        let key = request.wg_public_key.as_deref().map(WireguardKey::parse).transpose();
-        Ok(Self {
-            csr: request.csr,
-            wireguard_key: key,
-            device_type: label("device_type", request.device_type)?,
-            display_name: label("device_name", request.device_name)?,
-        })
+impl From<EnrollRequest> for EnrollmentRequest {
+    fn from(request: EnrollRequest) -> Self {
+        let EnrollRequest {
+            csr,
+            device_name,
+            device_type,
+            wg_public_key,
+        } = request;
+        Self {
+            csr,
+            wireguard_key: wg_public_key.as_deref().map(WireguardKey::parse).transpose(),
+            labels: labels(device_type, device_name),
+        }
     }
 }
 
+fn labels(device_type: Option<String>, device_name: Option<String>) -> Result<Labels, InvalidLabel> {
+    Ok(Labels {
+        device_type: label("device_type", device_type)?,
+        display_name: label("device_name", device_name)?,
+    })
+}
+
 /// A text that people will see in lists: short, not empty, without anything that moves the cursor.
-pub(super) fn label(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
+pub(super) fn label(field: &'static str, text: Option<String>) -> Result<Option<String>, InvalidLabel> {
     let Some(text) = text else { return Ok(None) };
     let is_plain = text
         .chars()
@@ -106,7 +117,7 @@ pub(super) fn label(field: &str, text: Option<String>) -> Result<Option<String>,
     if is_plain && (1..=MAX_LABEL_LENGTH).contains(&length) && text.trim() == text {
         Ok(Some(text))
     } else {
-        Err(problem::invalid_field(field))
+        Err(InvalidLabel(field))
     }
 }
 

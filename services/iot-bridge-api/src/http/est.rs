@@ -20,7 +20,7 @@ use super::enrollment::refused_token;
 use super::state::AppState;
 use super::{certificate, problem};
 use crate::app::csr::CsrRejection;
-use crate::app::enrollment::{Enrollment, EnrollmentRequest, Outcome};
+use crate::app::enrollment::{Enrollment, EnrollmentRequest, Labels, Outcome};
 use crate::app::renewal::{RenewalOutcome, Renewals};
 use crate::app::{Authority, certificate as x509, csr};
 
@@ -89,8 +89,7 @@ pub(super) async fn enroll(
         csr,
         // Its place in the network is kept under a key that nobody has, until it brings its own.
         wireguard_key: Ok(None),
-        device_type: None,
-        display_name: None,
+        labels: Ok(Labels::default()),
     };
     let outcome = enrollment.enroll(&applicant, wishes).await.map_err(problem::enroll)?;
     Ok(match outcome {

@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use crate::app::alignment::AlignError;
 use crate::app::csr::CsrRejection;
-use crate::app::enrollment::EnrollError;
+use crate::app::enrollment::{EnrollError, InvalidLabel};
 use crate::app::identity::ProofError;
 use crate::app::tokens::CreateTokenError;
 use crate::ports::UpstreamError;
@@ -255,6 +255,11 @@ pub(super) fn invalid_field(field: &str) -> Problem {
     Problem::invalid_field(Some(field.to_owned()))
 }
 
+/// A name or a type that people should not see.
+pub(super) fn label(InvalidLabel(field): InvalidLabel) -> Problem {
+    invalid_field(field)
+}
+
 /// No certificate, or none that counts: the same answer. There is no scheme of this name to register a client for;
 /// it says what to come with.
 fn no_device_certificate() -> Problem {
@@ -274,6 +279,7 @@ pub(super) fn enroll(error: EnrollError) -> Problem {
     match error {
         EnrollError::Csr(rejection) => csr(rejection),
         EnrollError::WireguardKeyInvalid => wireguard_key_invalid(),
+        EnrollError::LabelInvalid(invalid) => label(invalid),
         EnrollError::Admit(error) => admit(error),
         EnrollError::Upstream(error) => upstream(&error),
     }

@@ -51,14 +51,18 @@ async fn a_request_that_is_not_acceptable_is_counted_at_its_token() {
     let world = World::new().await;
     let token = world.token_for(ID).await;
 
-    world
-        .enroll(ID, &token, &json!({ "csr": TestDevice::new("pump-8").csr }))
-        .await;
+    let csr = TestDevice::new("pump-8").csr;
+    world.enroll(ID, &token, &json!({ "csr": csr })).await;
+    for field in ["device_name", "device_type"] {
+        let answer = world.enroll(ID, &token, &json!({ "csr": csr, field: "<b>" })).await;
+        assert_eq!(answer.status_and_slug(), (422, "invalid-field".to_owned()));
+        assert_eq!(answer.json()["field"], field);
+    }
 
     let listed = world.admin("GET", "/enrollment-tokens").await.json();
     assert_eq!(
         (&listed["tokens"][0]["used"], &listed["tokens"][0]["refused"]),
-        (&json!(0), &json!(1))
+        (&json!(0), &json!(3))
     );
 }
 
