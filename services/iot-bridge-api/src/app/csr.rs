@@ -99,7 +99,9 @@ pub enum CsrRejection {
     #[error("The CSR's key must be P-256, P-384, Ed25519, or RSA with 2048, 3072 or 4096 bits.")]
     UnsupportedKey,
     /// Nothing proves that the sender holds the key.
-    #[error("The CSR's signature is not by its own key, or its algorithm is not SHA-2 or Ed25519.")]
+    #[error(
+        "The CSR's signature is not by its own key, or is none of ECDSA with SHA-256 or SHA-384, RSA with SHA-2, Ed25519."
+    )]
     BadSignature,
 }
 

@@ -309,9 +309,15 @@ fn a_request_that_its_key_did_not_sign_is_rejected() {
     let other = Key::p256().spki();
     assert_eq!(code(&Csr::new(ID, Key::p256()).raw_spki(other).pem()), "bad-signature");
     assert_eq!(code(&Csr::new(ID, Key::p256()).bad_signature().pem()), "bad-signature");
-    assert_eq!(
-        code(&Csr::new(ID, Key::p256()).signature_algorithm("1.2.840.10045.4.1").pem()),
-        "bad-signature"
+    let (sha1, sha512) = ("1.2.840.10045.4.1", "1.2.840.10045.4.3.4");
+    for algorithm in [sha1, sha512] {
+        let csr = Csr::new(ID, Key::p256()).signature_algorithm(algorithm);
+        assert_eq!(code(&csr.pem()), "bad-signature");
+    }
+    assert!(
+        CsrRejection::BadSignature
+            .to_string()
+            .contains("ECDSA with SHA-256 or SHA-384")
     );
 }
 
