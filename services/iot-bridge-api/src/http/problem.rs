@@ -235,9 +235,10 @@ pub(super) fn no_access_token() -> Problem {
     Problem::of(&INVALID_TOKEN).with_challenge("Bearer")
 }
 
-/// No credential, or none of ours: the same answer.
+/// No credential, or none of ours: the same answer. Basic comes first for EST clients (RFC 7030 §3.2.3), of which some
+/// look at the first challenge only.
 pub(super) fn no_enrollment_token() -> Problem {
-    Problem::unauthenticated().with_challenge(r#"Bearer realm="enroll", Basic realm="enroll""#)
+    Problem::unauthenticated().with_challenge(r#"Basic realm="enroll", Bearer realm="enroll""#)
 }
 
 /// The listener is open to the network and has no TLS.

@@ -68,7 +68,11 @@ async fn the_same_rules_hold_as_for_any_enrollment() {
 
     let nobody = world.est("simpleenroll", None, None, &csr).await;
     assert_eq!(nobody.status_and_slug(), (401, "unauthenticated".to_owned()));
-    assert!(nobody.headers["www-authenticate"].to_str().unwrap().contains("Basic"));
+    let challenges = nobody.headers["www-authenticate"].to_str().unwrap();
+    assert!(
+        challenges.starts_with("Basic ") && challenges.contains("Bearer "),
+        "{challenges}"
+    );
     let guess = world.est("simpleenroll", Some("ibt_guess"), None, &csr).await;
     assert_eq!(guess.status, StatusCode::UNAUTHORIZED);
     let neighbour = world.est("simpleenroll", Some(&token), None, &other).await;
