@@ -1,5 +1,7 @@
 //! What happens around every request of every service, in one place.
 
+mod delivery;
+
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use http_body_util::Limited;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use self::delivery::Delivery;
 use super::client_address::{ClientAddress, TrustedProxies};
 use super::metrics::HttpMetrics;
 use super::problem::Problem;
@@ -36,8 +39,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Longest path and query, in bytes; more is 414.
     pub uri_bytes: usize,
-    /// From the head of a request to the head of its answer; more is 503. An upgraded connection has been
-    /// answered and may live on.
+    /// From the head of a request to the head of its answer; more is 408 where the client keeps its body back, else
+    /// 503. An upgraded connection has been answered and may live on.
     pub answer_within: Duration,
 }
 
@@ -196,17 +199,24 @@ async fn answer(limits: Limits, request: Request, next: Next) -> Result<Response
     if announced_length(request.headers()).is_some_and(|length| length > limits.body_bytes) {
         return Err(Problem::payload_too_large());
     }
-    let request = request.map(|body| limit(body, limits.body_bytes));
+    let delivery = Delivery::default();
+    let request = request.map(|body| limit(body, limits.body_bytes, &delivery));
     let answer = tokio::time::timeout(limits.answer_within, next.run(request)).await;
-    answer.map_err(|_elapsed| Problem::unavailable(Duration::from_secs(1)))
+    answer.map_err(|_elapsed| {
+        if delivery.is_awaited() {
+            Problem::request_timeout()
+        } else {
+            Problem::unavailable(Duration::from_secs(1))
+        }
+    })
 }
 
 /// Most requests have no body at all.
-fn limit(body: Body, body_bytes: usize) -> Body {
+fn limit(body: Body, body_bytes: usize, delivery: &Delivery) -> Body {
     if body.is_end_stream() {
         body
     } else {
-        Body::new(Limited::new(body, body_bytes))
+        Body::new(Limited::new(delivery.follow(body), body_bytes))
     }
 }
 

@@ -339,3 +339,38 @@ async fn an_answer_that_takes_too_long_is_503() {
     assert_eq!(answer.problem(), (503, "unavailable".to_owned()));
     assert_eq!(answer.header("retry-after"), Some("1"));
 }
+
+#[tokio::test]
+async fn a_body_that_its_client_does_not_deliver_is_408_and_the_end() {
+    let demo = Demo::start_with(Setup {
+        answer_within: Some(Duration::from_millis(20)),
+        ..Setup::default()
+    })
+    .await;
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n";
+    for (path, rest) in [
+        (ENROLL, "Content-Length: 9\r\n\r\n{"),
+        (ENROLL, chunked),
+        ("/slow", chunked),
+    ] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: demo\r\n{JSON}{rest}");
+
+        let answer = demo.send(head).await;
+
+        assert_eq!(answer.problem(), (408, "request-timeout".to_owned()), "{path} {rest:?}");
+        assert!(answer.closed, "{path} {rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_too_long_after_the_whole_body_is_503() {
+    let demo = Demo::start_with(Setup {
+        answer_within: Some(Duration::from_millis(20)),
+        ..Setup::default()
+    })
+    .await;
+
+    let answer = demo.enroll("/slow", "", b"{}").await;
+
+    assert_eq!(answer.problem(), (503, "unavailable".to_owned()));
+}

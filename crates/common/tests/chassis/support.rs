@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -102,7 +102,7 @@ impl Demo {
 
     fn router(&self) -> Router {
         let (began, may_end) = (Arc::clone(&self.slow_began), Arc::clone(&self.slow_may_end));
-        let slow = async move || {
+        let slow = async move |_body: Bytes| {
             began.notify_one();
             may_end.notified().await;
             "done"
@@ -110,7 +110,7 @@ impl Demo {
         Router::new()
             .route("/devices/{id}/enroll", post(enroll))
             .route("/panic", get(panic))
-            .route("/slow", get(slow))
+            .route("/slow", get(slow.clone()).post(slow))
             .route("/large", get(async || vec![0; MORE_THAN_SOCKETS_HOLD]))
             .route("/redirect", get(async || Redirect::temporary("/health")))
             .route("/upgrade", get(upgrade))

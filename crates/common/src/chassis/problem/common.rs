@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 
 use super::{Problem, ProblemType, error_chain};
 
@@ -18,6 +19,7 @@ pub const COMMON: &[ProblemType] = &[
     FORBIDDEN,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
+    REQUEST_TIMEOUT,
     PAYLOAD_TOO_LARGE,
     URI_TOO_LONG,
     UNSUPPORTED_MEDIA_TYPE,
@@ -73,6 +75,11 @@ const METHOD_NOT_ALLOWED: ProblemType = ProblemType::new(
     StatusCode::METHOD_NOT_ALLOWED,
     "method-not-allowed",
     "This route knows only the methods of the `Allow` header.",
+);
+const REQUEST_TIMEOUT: ProblemType = ProblemType::new(
+    StatusCode::REQUEST_TIMEOUT,
+    "request-timeout",
+    "The body did not come in time; the service waited for the rest of it.",
 );
 const PAYLOAD_TOO_LARGE: ProblemType = ProblemType::new(
     StatusCode::PAYLOAD_TOO_LARGE,
@@ -172,6 +179,11 @@ impl Problem {
         Self::of(&NOT_FOUND)
     }
 
+    /// 408: the client keeps its body back; nothing else can follow on its connection.
+    pub fn request_timeout() -> Self {
+        Self::of(&REQUEST_TIMEOUT).with_header(CONNECTION, HeaderValue::from_static("close"))
+    }
+
     /// 413.
     pub fn payload_too_large() -> Self {
         Self::of(&PAYLOAD_TOO_LARGE)
@@ -260,6 +272,7 @@ mod tests {
             Problem::forbidden(),
             Problem::not_found(),
             Problem::of_status(StatusCode::METHOD_NOT_ALLOWED),
+            Problem::request_timeout(),
             Problem::payload_too_large(),
             Problem::uri_too_long(),
             Problem::unsupported_media_type(),
