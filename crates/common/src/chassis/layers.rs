@@ -14,9 +14,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body_util::Limited;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -186,6 +187,9 @@ fn set_headers(headers: &mut HeaderMap, id: RequestId) {
 
 /// Answers within the limits.
 async fn answer(limits: Limits, request: Request, next: Next) -> Result<Response, Problem> {
+    if !names_one_host(&request) {
+        return Err(Problem::bad_request().with_detail("The request must have one `Host`."));
+    }
     if request
         .uri()
         .path_and_query()
@@ -209,6 +213,21 @@ async fn answer(limits: Limits, request: Request, next: Next) -> Result<Response
             Problem::unavailable(Duration::from_secs(1))
         }
     })
+}
+
+/// Whether `Host` is there once and may be a host (RFC 9112 §3.2); a request of HTTP/1.0 may go without.
+fn names_one_host(request: &Request) -> bool {
+    let mut lines = request.headers().get_all(HOST).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(host), None) => host.is_empty() || is_host(host),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn is_host(value: &HeaderValue) -> bool {
+    let authority = Authority::try_from(value.as_bytes());
+    authority.is_ok_and(|authority| !authority.as_str().contains('@'))
 }
 
 /// Most requests have no body at all.

@@ -150,6 +150,26 @@ async fn a_head_that_two_parsers_could_read_differently_is_400_and_the_end() {
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_name_one_host_is_400() {
+    let demo = Demo::start().await;
+    let host = "Host: demo\r\n";
+    for (head, status) in [
+        (format!("GET /health HTTP/1.1\r\n{host}"), 200),
+        ("GET /health HTTP/1.1\r\nHost:\r\n".to_owned(), 200),
+        ("GET /health HTTP/1.0\r\n".to_owned(), 200),
+        ("GET /health HTTP/1.1\r\n".to_owned(), 400),
+        (format!("GET /health HTTP/1.1\r\n{host}{host}"), 400),
+        (format!("GET /health HTTP/1.0\r\n{host}Host: other\r\n"), 400),
+        ("GET http://demo/health HTTP/1.1\r\n".to_owned(), 400),
+        ("GET /health HTTP/1.1\r\nHost: a, b\r\n".to_owned(), 400),
+        ("GET /health HTTP/1.1\r\nHost: me@demo\r\n".to_owned(), 400),
+    ] {
+        let answer = demo.send(format!("{head}\r\n")).await;
+        assert_eq!(answer.status, status, "{head:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_smuggled_behind_another_is_not_answered() {
     let demo = Demo::start().await;
     let mut stream = demo.connect().await;

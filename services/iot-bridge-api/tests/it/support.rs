@@ -17,7 +17,8 @@ use common::chassis::client_address::TrustedProxies;
 use common::chassis::server::PeerCertificate;
 use common::domain::{Actor, Clock, DeviceId, IdPattern, ManualClock, Timestamp, VpnNetwork};
 use common::store::{Store, StoreOptions};
-use http::{HeaderMap, Request, StatusCode};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use iot_bridge_api::app::blocked_keys::BlockedKeys;
 use iot_bridge_api::app::token_secret::TokenPepper;
@@ -260,7 +261,8 @@ impl World {
         self.send(request.body(body).unwrap()).await
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.headers_mut().insert(HOST, HeaderValue::from_static("bridge"));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();

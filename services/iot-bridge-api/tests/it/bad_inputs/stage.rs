@@ -309,6 +309,7 @@ async fn token(services: &Services, pattern: &str) -> (String, uuid::Uuid) {
 async fn enroll(services: &Services, id: &str) -> Identity {
     let key = KeyPair::generate().unwrap();
     let request = Request::post(format!("/devices/{id}/enroll"))
+        .header("host", "bridge")
         .header("authorization", format!("Bearer {}", token(services, id).await.0))
         .header("content-type", "application/json")
         .body(Body::from(TestDevice::with_key(id, &key).request().to_string()));
