@@ -13,8 +13,9 @@ use common::domain::{
 };
 
 use super::csr::{AcceptedCsr, CsrRejection};
+use super::network::NO_PLACE;
 use super::observe::facts_of;
-use super::presence::Place;
+use super::presence::{Place, overtaken};
 use super::refusals;
 pub use super::refusals::{EnrollError, InvalidLabel};
 use super::token_secret::TokenDigest;
@@ -256,6 +257,10 @@ impl Enrollment {
             Some(issued) => issued,
             None => self.certify(&admission).await?,
         };
+        // A signature can be slow, and the address another device's by now.
+        if !self.network.is_on_record(&admission.device, &*self.directory).await? {
+            return Err(overtaken(self.directory.find(&admission.device.id).await?).into());
+        }
         let place = self.join(&admission.device).await?;
         Ok(Enrolled {
             device_id: admission.device.id,
@@ -293,14 +298,12 @@ impl Enrollment {
 
     /// Makes a certified device a member of the network, and puts it into service unless it is.
     pub(super) async fn join(&self, device: &Device) -> Result<Place, EnrollError> {
-        let member = self.network.member(device).ok_or(StoreError::Corrupt {
-            column: "device.address",
-        })?;
+        let member = self.network.member(device).ok_or(NO_PLACE)?;
         let hub_key = self.network.hub_key().await?;
         if hub_key == member.key {
             return Err(EnrollError::WireguardKeyInvalid);
         }
-        self.network.ensure(member).await?;
+        self.network.ensure(device, &*self.directory).await?;
         reach(KillPoint::K6).await;
         match self.settle(device).await {
             Ok(()) => {}
@@ -329,12 +332,9 @@ impl Enrollment {
         if current.state == DeviceState::Admitted {
             current = self.put_into_service(&device.id).await?;
         }
-        match current.state {
-            DeviceState::Quarantined => return Err(AdmitError::Quarantined.into()),
-            DeviceState::Retired => return Err(AdmitError::Retired.into()),
-            // Another enrollment took this one's place.
-            _ if current.wireguard_key != device.wireguard_key => return Err(AdmitError::Conflict.into()),
-            DeviceState::Admitted | DeviceState::Enrolled => {}
+        let is_shut_out = matches!(current.state, DeviceState::Quarantined | DeviceState::Retired);
+        if is_shut_out || current.wireguard_key != device.wireguard_key {
+            return Err(overtaken(Some(current)).into());
         }
         tracing::info!(device.id = %device.id, vpn.address = ?device.address, "Enrolled `{}`", device.id);
         Ok(())

@@ -33,6 +33,11 @@ struct AnotherHub {
     expected: WireguardKey,
 }
 
+/// A device's record lacks what makes it a member.
+pub(super) const NO_PLACE: StoreError = StoreError::Corrupt {
+    column: "device.address",
+};
+
 impl Network {
     /// Describes the network behind a hub.
     pub fn new(hub: Arc<dyn VpnGateway>, plan: Arc<dyn NetworkPlan>, range: CurrentNetwork) -> Self {
@@ -106,9 +111,10 @@ impl Network {
         })
     }
 
-    /// Makes a device a member. The database gave the address to this key, so another key that holds it on the
-    /// hub is a leftover and goes.
-    pub(super) async fn ensure(&self, member: VpnMember) -> Result<(), AlignError> {
+    /// Makes a device a member. The database gave the address to it, so another key that holds the address on the hub is
+    /// a leftover and goes, unless the device has lost its place since: then nothing is done, and its record says why.
+    pub(super) async fn ensure(&self, device: &Device, directory: &dyn DeviceDirectory) -> Result<(), AlignError> {
+        let member = self.member(device).ok_or(NO_PLACE)?;
         let Err(error) = self.ensure_all(&[member]).await else {
             return Ok(());
         };
@@ -122,6 +128,10 @@ impl Network {
         if leftovers.is_empty() {
             return Err(error);
         }
+        // Looked at after the hub: whoever has the place now had it then.
+        if !self.is_on_record(device, directory).await? {
+            return Ok(());
+        }
         self.remove(&leftovers).await?;
         self.ensure_all(&[member]).await
     }
@@ -133,19 +143,26 @@ impl Network {
         device: &Device,
         directory: &dyn DeviceDirectory,
     ) -> Result<bool, AlignError> {
-        let member = self.member(device).ok_or(StoreError::Corrupt {
-            column: "device.address",
-        })?;
-        self.ensure(member).await?;
-        let current = directory.find(&device.id).await?;
-        let stays = current.is_some_and(|current| {
-            let in_service = matches!(current.state, DeviceState::Admitted | DeviceState::Enrolled);
-            in_service && self.member(&current) == Some(member)
-        });
+        let member = self.member(device).ok_or(NO_PLACE)?;
+        self.ensure(device, directory).await?;
+        let stays = self.is_on_record(device, directory).await?;
         if !stays {
             self.remove(&[member.key]).await?;
         }
         Ok(stays)
+    }
+
+    /// Whether a device still has the place that its record said.
+    pub(super) async fn is_on_record(
+        &self,
+        device: &Device,
+        directory: &dyn DeviceDirectory,
+    ) -> Result<bool, StoreError> {
+        let current = directory.find(&device.id).await?;
+        Ok(current.is_some_and(|current| {
+            let may_stay = matches!(current.state, DeviceState::Admitted | DeviceState::Enrolled);
+            may_stay && self.member(&current) == self.member(device)
+        }))
     }
 
     pub(super) async fn ensure_all(&self, members: &[VpnMember]) -> Result<(), AlignError> {

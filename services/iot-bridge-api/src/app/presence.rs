@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use common::domain::{
     AdmitError, AuditTrail, Clock, Device, DeviceDirectory, DeviceRegistry, DeviceState, InvalidWireguardKey,
-    StoreError, Timestamp, VpnAddress, WireguardKey, is_online,
+    Timestamp, VpnAddress, WireguardKey, is_online,
 };
 
 use super::Network;
 use super::alignment::AlignError;
 use super::enrollment::EnrollError;
 use super::identity::ProvenDevice;
+use super::network::NO_PLACE;
 use super::refusals::{Refusals, reason};
 use crate::ports::{UpstreamError, VpnMember};
 
@@ -144,10 +145,6 @@ pub(super) fn overtaken(device: Option<Device>) -> AdmitError {
         Some(DeviceState::Admitted | DeviceState::Enrolled) => AdmitError::Conflict,
     }
 }
-
-const NO_PLACE: StoreError = StoreError::Corrupt {
-    column: "device.address",
-};
 
 impl std::fmt::Debug for Presence {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

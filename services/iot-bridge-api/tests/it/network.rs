@@ -12,6 +12,8 @@ use crate::support::{Lease, TestDevice, World};
 
 /// Room for five devices.
 const SMALL: &str = "10.8.0.0/29";
+/// Room for one.
+const ONE_DEVICE: &str = "10.8.0.0/30";
 
 #[tokio::test]
 async fn a_full_network_gets_a_prefix_while_everything_runs() {
@@ -276,6 +278,68 @@ async fn a_member_that_the_hub_refuses_keeps_nobody_else_off_it() {
 }
 
 /// What a device posts that gives itself out as the hub.
+#[tokio::test]
+async fn a_device_that_is_decommissioned_before_it_is_certified_takes_no_address_from_the_next() {
+    for hub_is_there in [true, false] {
+        let world = World::with_network(ONE_DEVICE).await;
+        let (old, next) = (TestDevice::new("pump-7"), TestDevice::new("pump-8"));
+        let (token, request) = (world.token_for("pump-7").await, old.request());
+        world.ca.hesitates();
+        let mut told = 0;
+        let meanwhile = async {
+            decommission_long_ago(&world, "pump-7").await;
+            world.hub.is_away.store(!hub_is_there, Ordering::Relaxed);
+            let status = enroll(&world, "pump-8", &next).await;
+            assert_eq!(status == StatusCode::CREATED, hub_is_there, "{status}");
+            world.hub.comes_back();
+            told = world.hub.writes.load(Ordering::Relaxed);
+        };
+
+        let enrolls = world.enroll("pump-7", &token, &request);
+        let (refused, ()) = tokio::join!(enrolls, world.ca.goes_on_after(meanwhile));
+
+        assert_eq!(refused.status_and_slug(), (410, "device-decommissioned".to_owned()));
+        assert_eq!(world.hub.knows(next.wireguard_key), hub_is_there);
+        assert_eq!(
+            world.hub.writes.load(Ordering::Relaxed),
+            told,
+            "the hub had the old one"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_is_decommissioned_while_the_hub_is_told_takes_no_address_from_the_next() {
+    let world = World::with_network(ONE_DEVICE).await;
+    let (old, next) = (TestDevice::new("pump-7"), TestDevice::new("pump-8"));
+    let (token, request) = (world.token_for("pump-7").await, old.request());
+    world.hub.hesitates();
+    let meanwhile = async {
+        decommission_long_ago(&world, "pump-7").await;
+        assert_eq!(enroll(&world, "pump-8", &next).await, StatusCode::CREATED);
+    };
+
+    let enrolls = world.enroll("pump-7", &token, &request);
+    let (refused, ()) = tokio::join!(enrolls, world.hub.goes_on_after(meanwhile));
+
+    assert_eq!(refused.status_and_slug(), (410, "device-decommissioned".to_owned()));
+    assert!(world.hub.knows(next.wireguard_key) && !world.hub.knows(old.wireguard_key));
+}
+
+/// Its address is free again.
+async fn decommission_long_ago(world: &World, id: &str) {
+    let answer = world.admin("DELETE", &format!("/devices/{id}")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    world.clock.advance(Duration::from_hours(25));
+}
+
+async fn enroll(world: &World, id: &str, device: &TestDevice) -> StatusCode {
+    world
+        .enroll(id, &world.token_for(id).await, &device.request())
+        .await
+        .status
+}
+
 fn with_key_of_hub(world: &World) -> Value {
     let mut device = TestDevice::new("pump-7");
     device.wireguard_key = world.hub.key();
