@@ -164,6 +164,16 @@ impl Enrollment {
         Ok(rejection.into())
     }
 
+    /// Takes a request as far as it could be read; one that could not be is counted at the token and recorded.
+    pub async fn receive<T, E>(&self, applicant: &Applicant, read: Result<T, E>) -> Result<Result<T, E>, StoreError> {
+        if read.is_err() {
+            let Applicant { id, token } = applicant;
+            let (id, token) = (Some(id), token.as_digest());
+            self.registry.record_refusal(id, token, "request_unreadable").await?;
+        }
+        Ok(read)
+    }
+
     /// Enrolls a device, or goes on where a former request for it stopped.
     pub async fn enroll(&self, applicant: &Applicant, request: EnrollmentRequest) -> Result<Outcome, EnrollError> {
         let Applicant { id, token } = applicant;

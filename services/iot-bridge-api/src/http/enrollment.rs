@@ -51,13 +51,15 @@ pub(super) async fn enroll(
     State(state): State<AppState>,
     State(enrollment): State<Arc<Enrollment>>,
     PathDeviceId(id): PathDeviceId,
-    StrictJson(request): StrictJson<EnrollRequest>,
+    request: Result<StrictJson<EnrollRequest>, Problem>,
 ) -> Result<Response, Problem> {
     // Nobody's wishes are looked at before it is clear who speaks.
     let applicant = match enrollment.authenticate(&id, token.digest).await {
         Ok(applicant) => applicant,
         Err(error) => return Err(refused_token(&state, &token, Some(&id), error).await),
     };
+    let request = enrollment.receive(&applicant, request).await;
+    let StrictJson(request) = request.map_err(problem::store)??;
     let outcome = enrollment
         .enroll(&applicant, request.into())
         .await

@@ -67,6 +67,35 @@ async fn a_request_that_is_not_acceptable_is_counted_at_its_token() {
 }
 
 #[tokio::test]
+async fn a_request_that_cannot_be_read_is_counted_at_its_token_and_means_nothing_without_one() {
+    let world = World::new().await;
+    let token = world.token_for(ID).await;
+    let unknown_field = json!({ "csr": TestDevice::new(ID).csr, "wg_private_key": "hunter2" });
+    for (body, expected) in [
+        (unknown_field, (422, "invalid-field")),
+        (json!({ "csr": 7 }), (422, "invalid-field")),
+        (json!([]), (400, "malformed-json")),
+    ] {
+        let stranger = world.enroll(ID, "ibt_guess", &body).await;
+        let neighbour = world.enroll(ID, &world.token_for("pump-8").await, &body).await;
+        let owner = world.enroll(ID, &token, &body).await;
+
+        assert_eq!(stranger.status_and_slug(), (401, "unauthenticated".to_owned()));
+        assert_eq!(neighbour.status_and_slug(), (403, "device-mismatch".to_owned()));
+        assert_eq!(owner.status_and_slug(), (expected.0, expected.1.to_owned()));
+    }
+
+    let listed = world.admin("GET", "/enrollment-tokens").await.json();
+    let mut tokens = listed["tokens"].as_array().unwrap().iter();
+    let own = tokens.find(|listed| listed["id_pattern"] == ID).unwrap();
+    assert_eq!((&own["used"], &own["refused"]), (&json!(0), &json!(3)));
+    let records = world.admin("GET", "/audit?device_id=pump-7").await.json();
+    let records = records["records"].as_array().unwrap().iter();
+    let unreadable = records.filter(|record| record["detail"]["reason"] == "request_unreadable");
+    assert_eq!(unreadable.count(), 3);
+}
+
+#[tokio::test]
 async fn an_access_token_that_is_not_believed_is_an_invalid_token() {
     let world = World::new().await;
     let bad = world.ask("GET", "/devices", Some("a.b.c"), None).await;
