@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use common::domain::Timestamp;
 
+use super::kept::is_recent;
 use super::unavailable;
 use crate::ports::UpstreamError;
 
@@ -98,7 +99,7 @@ impl Kept {
             Answer::List => MAX_AGE,
             Answer::Nothing | Answer::Failed => PAUSE,
         };
-        (now - at < max_age).then(|| match (answer, &self.list) {
+        is_recent(at, now, max_age).then(|| match (answer, &self.list) {
             (Answer::Failed, None) => Err(unavailable(FailedBefore)),
             (Answer::List | Answer::Nothing | Answer::Failed, list) => Ok(list.clone()),
         })
@@ -130,6 +131,18 @@ mod tests {
         let kept = crl.get(NOW, ready(Ok(Some(vec![3])))).await.unwrap();
 
         assert_eq!((next, kept), (Some(vec![2]), Some(vec![2])));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_keeps_neither_a_list_nor_a_failure_for_longer() {
+        for first in [Ok(Some(vec![1])), Err(unavailable("away"))] {
+            let crl = Crl::default();
+            drop(crl.get(NOW, ready(first)).await);
+
+            let next = crl.get(NOW - time::Duration::HOUR, ready(Ok(Some(vec![2])))).await;
+
+            assert_eq!(next.unwrap(), Some(vec![2]));
+        }
     }
 
     #[tokio::test]

@@ -46,19 +46,21 @@ impl<T> Kept<T> {
     /// Returns why it cannot be had, as long as nobody should ask again.
     pub(super) fn failure(&self, now: Timestamp) -> Option<UpstreamError> {
         let (at, error) = self.failed.as_ref()?;
-        is_fresh(*at, now).then(|| again(error))
+        is_recent(*at, now, PAUSE).then(|| again(error))
     }
 
     /// Forgets what was had, so that it is asked for again, unless it came a moment ago.
     pub(super) fn forget(&mut self, now: Timestamp) {
-        if !self.came_at.is_some_and(|at| is_fresh(at, now)) {
+        if !self.came_at.is_some_and(|at| is_recent(at, now, PAUSE)) {
             *self = Self::new(None);
         }
     }
 }
 
-fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
-    (time::Duration::ZERO..PAUSE).contains(&(now - at))
+/// Whether something was less than so long ago. After the clock was set back nothing counts as recent that seems to be
+/// further ahead: it would for as long as the clock was wrong.
+pub(super) fn is_recent(at: Timestamp, now: Timestamp, period: time::Duration) -> bool {
+    (now - at).abs() < period
 }
 
 /// An error that asks for the same reaction.

@@ -10,6 +10,7 @@ use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
+use super::kept::is_recent;
 use super::{Answered, read, refusal, unavailable, unexpected};
 use crate::app::certificate;
 use crate::ports::UpstreamError;
@@ -51,7 +52,7 @@ pub(super) struct Pinned {
 impl Pinned {
     /// Whether it is time to ask once more for what was missing.
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {
-        self.is_incomplete.load(Ordering::Relaxed) && now - self.looked_at >= LOOK_AGAIN_AFTER
+        self.is_incomplete.load(Ordering::Relaxed) && !is_recent(self.looked_at, now, LOOK_AGAIN_AFTER)
     }
 
     /// Looks whether the issuers of a leaf, PEM, are those that are known.
