@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::chassis::problem::error_chain;
 use common::domain::{
     Admission, AdmitError, Application, CertificateIntent, Clock, Device, DeviceDirectory, DeviceId, DeviceRegistry,
     DeviceState, InvalidWireguardKey, IssuedCertificate, RegistryError, StoreError, System, Timestamp, WireguardKey,
@@ -196,7 +197,8 @@ impl Enrollment {
         match self.complete(admission, private_key).await {
             Ok(enrolled) => Ok(Outcome::Enrolled(Box::new(enrolled))),
             Err(EnrollError::Upstream(UpstreamError::Unavailable { system, source })) => {
-                tracing::warn!(device.id = %id, error = %source, "`{id}` waits for {}", system.as_str());
+                let error = error_chain(source.as_ref());
+                tracing::warn!(device.id = %id, error, "`{id}` waits for {}", system.as_str());
                 Ok(waiting(system))
             }
             Err(error) => self.recorded(applicant, Err(error)).await,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::chassis::problem::error_chain;
 use common::domain::{
     Admission, AuditTrail, CertificateIntent, CertificateState, Clock, DeviceDirectory, DeviceId, DeviceRegistry,
     DeviceState, IssuedCertificate, Renewal, System, Timestamp,
@@ -113,8 +114,8 @@ impl Renewals {
         match self.certificate(admission).await {
             Ok(renewed) => Ok(RenewalOutcome::Renewed(Box::new(renewed))),
             Err(EnrollError::Upstream(UpstreamError::Unavailable { source, .. })) => {
-                let system = System::CertificateAuthority;
-                tracing::warn!(device.id = %id, error = %source, "`{id}` waits for {}", system.as_str());
+                let (system, error) = (System::CertificateAuthority, error_chain(source.as_ref()));
+                tracing::warn!(device.id = %id, error, "`{id}` waits for {}", system.as_str());
                 Ok(waiting())
             }
             Err(error) => Err(error),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use common::chassis::problem::error_chain;
 use common::domain::Timestamp;
 
 use crate::ports::{BoxedError, UpstreamError};
@@ -75,7 +76,33 @@ fn again(error: &UpstreamError) -> UpstreamError {
 fn before(source: &BoxedError) -> BoxedError {
     match source.downcast_ref() {
         Some(FailedBefore(words)) => FailedBefore(words.clone()),
-        None => FailedBefore(source.to_string()),
+        None => FailedBefore(error_chain(source.as_ref())),
     }
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use common::domain::System;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: Timestamp = datetime!(2026-05-01 12:00 UTC);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the request could not be sent")]
+    struct NotSent(#[source] std::fmt::Error);
+
+    #[test]
+    fn who_asks_a_moment_later_hears_the_whole_reason() {
+        let failure = UpstreamError::unavailable(System::CertificateAuthority, NotSent(std::fmt::Error));
+        let reason = error_chain(&NotSent(std::fmt::Error));
+        let mut kept = Kept::<()>::new(None);
+        kept.keep(Err(failure), NOW).unwrap_err();
+
+        let heard = error_chain(&kept.failure(NOW).unwrap());
+
+        assert!(heard.ends_with(&format!("a moment ago: {reason}")), "{heard}");
+    }
 }
