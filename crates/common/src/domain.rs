@@ -3,6 +3,7 @@
 mod clock;
 mod device;
 mod device_id;
+mod digest;
 mod operator;
 mod vpn;
 mod wireguard_key;
@@ -24,12 +25,12 @@ pub use audit::{Actor, AuditEvent, AuditFilter, AuditRecord, AuditTrail};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, rfc3339};
 pub use device::{Device, DeviceState, GroupName, InvalidGroupName, LiveFacts, is_online};
 pub use device_id::{DeviceId, InvalidDeviceId};
+pub use digest::{Digest, InvalidDigest};
 pub use directory::{DeviceDirectory, DeviceFilter, DevicePage, DeviceView, NetworkMember};
 pub use drift::{Drift, DriftKind, DriftLedger, DriftReport};
 pub use enrollment::{
-    Admission, AdmitError, Application, CertificateIntent, CertificateRecord, CertificateState, Digest,
-    EnrollmentToken, EnrollmentTokens, IdPattern, InvalidDigest, InvalidIdPattern, IssuedCertificate,
-    NewEnrollmentToken, Renewal, TokenPurpose,
+    Admission, AdmitError, Application, CertificateIntent, CertificateRecord, CertificateState, EnrollmentToken,
+    EnrollmentTokens, IdPattern, InvalidIdPattern, IssuedCertificate, NewEnrollmentToken, Renewal, TokenPurpose,
 };
 pub use events::{EventInbox, EventOrders, EventOutcome, PlatformEvent, PlatformEventKind};
 pub use jobs::{Job, JobAction, JobCount, JobQueue, JobState, System};
