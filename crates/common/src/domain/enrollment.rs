@@ -137,7 +137,7 @@ pub struct Admission {
 /// Why a device is not admitted. Each variant is the caller's reaction.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
-    /// No such token, or it is expired, revoked or not yet valid; which one is only in the audit trail.
+    /// No such token, or it is expired or revoked; which one is only in the audit trail.
     #[error("the enrollment token is not valid")]
     InvalidToken,
     /// A good token that does not allow this id.
@@ -173,6 +173,26 @@ pub enum AdmitError {
     /// The database is away.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl AdmitError {
+    /// Returns the word for the audit trail; none when nothing was decided, because the database failed.
+    pub fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::InvalidToken => "invalid_token",
+            Self::DeviceMismatch => "device_mismatch",
+            Self::TokenUsedUp => "token_used_up",
+            Self::AlreadyEnrolled => "already_enrolled",
+            Self::Conflict => "conflict",
+            Self::Quarantined => "quarantined",
+            Self::Retired => "retired",
+            Self::KeyAlreadyUsed => "key_already_used",
+            Self::KeyReused => "key_reused",
+            Self::WireguardKeyInUse => "wireguard_key_in_use",
+            Self::AddressPoolExhausted => "address_pool_exhausted",
+            Self::Store(_) => return None,
+        })
+    }
 }
 
 /// What an enrollment token is for.

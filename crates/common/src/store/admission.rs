@@ -94,20 +94,10 @@ pub(super) enum Refusal {
 
 impl Refusal {
     pub(super) fn of(refused: &AdmitError) -> Self {
-        Self::For(match refused {
-            AdmitError::InvalidToken => return Self::Token,
-            AdmitError::DeviceMismatch => "device_mismatch",
-            AdmitError::TokenUsedUp => "token_used_up",
-            AdmitError::AlreadyEnrolled => "already_enrolled",
-            AdmitError::Conflict => "conflict",
-            AdmitError::Quarantined => "quarantined",
-            AdmitError::Retired => "retired",
-            AdmitError::KeyAlreadyUsed => "key_already_used",
-            AdmitError::KeyReused => "key_reused",
-            AdmitError::WireguardKeyInUse => "wireguard_key_in_use",
-            AdmitError::AddressPoolExhausted => "address_pool_exhausted",
-            AdmitError::Store(_) => "database_failed",
-        })
+        if matches!(refused, AdmitError::InvalidToken) {
+            return Self::Token;
+        }
+        Self::For(refused.code().unwrap_or("database_failed"))
     }
 }
 
