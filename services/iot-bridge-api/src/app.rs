@@ -36,4 +36,4 @@ mod network;
 mod turns;
 
 pub use authority::Authority;
-pub use network::Network;
+pub use network::{Network, Place};

@@ -16,12 +16,11 @@ use common::domain::{
 use super::csr::{AcceptedCsr, CsrRejection};
 use super::network::NO_PLACE;
 use super::observe::facts_of;
-use super::presence::{Place, overtaken};
-use super::refusals;
+use super::refusals::{self, overtaken};
 pub use super::refusals::{EnrollError, InvalidLabel};
 use super::token_secret::TokenDigest;
 use super::turns::Turns;
-use super::{Authority, Network};
+use super::{Authority, Network, Place};
 use crate::kill_points::{KillPoint, reach};
 use crate::ports::UpstreamError;
 
@@ -271,7 +270,8 @@ impl Enrollment {
         };
         // A signature can be slow, and the address another device's by now.
         if !self.network.is_on_record(&admission.device, &*self.directory).await? {
-            return Err(overtaken(self.directory.find(&admission.device.id).await?).into());
+            let current = self.directory.find(&admission.device.id).await?;
+            return Err(overtaken(current.map(|device| device.state)).into());
         }
         let place = self.join(&admission.device).await?;
         Ok(Enrolled {
@@ -328,40 +328,30 @@ impl Enrollment {
             }
         }
         reach(KillPoint::K7).await;
-        Ok(Place {
-            address: member.address,
-            hub_key,
-            hub_address: self.network.range().hub(),
-            hub_ip6: self.network.range().hub_ip6(),
-        })
+        Ok(self.network.place(member, hub_key))
     }
 
     /// Makes sure that a device which just became a member is in service with the same key, now that whoever shuts it
     /// out finds it on the hub.
     async fn settle(&self, device: &Device) -> Result<(), EnrollError> {
         let found = self.directory.find_with_others(&device.id).await?;
-        let mut current = found.ok_or(AdmitError::Retired)?;
+        let mut current = found.ok_or_else(|| overtaken(None))?;
         if current.state == DeviceState::Admitted {
             current = self.put_into_service(&device.id).await?;
         }
-        let is_shut_out = matches!(current.state, DeviceState::Quarantined | DeviceState::Retired);
-        if is_shut_out || current.wireguard_key != device.wireguard_key {
-            return Err(overtaken(Some(current)).into());
+        if current.state != DeviceState::Enrolled || current.wireguard_key != device.wireguard_key {
+            return Err(overtaken(Some(current.state)).into());
         }
         tracing::info!(device.id = %device.id, vpn.address = ?device.address, "Enrolled `{}`", device.id);
         Ok(())
     }
 
     async fn put_into_service(&self, id: &DeviceId) -> Result<Device, EnrollError> {
-        Err(match self.registry.mark_enrolled(id, &self.told_later).await {
-            Ok(device) => return Ok(device),
-            Err(RegistryError::WrongState(DeviceState::Quarantined)) => AdmitError::Quarantined.into(),
-            Err(RegistryError::WrongState(DeviceState::Retired) | RegistryError::Unknown) => AdmitError::Retired.into(),
-            // Its certificate was taken back meanwhile: another enrollment took this one's place.
-            Err(RegistryError::WrongState(DeviceState::Admitted | DeviceState::Enrolled)) => {
-                AdmitError::Conflict.into()
-            }
-            Err(RegistryError::Store(error)) => error.into(),
+        let marked = self.registry.mark_enrolled(id, &self.told_later).await;
+        marked.map_err(|error| match error {
+            RegistryError::WrongState(state) => overtaken(Some(state)).into(),
+            RegistryError::Unknown => overtaken(None).into(),
+            RegistryError::Store(error) => error.into(),
         })
     }
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::domain::{
-    CurrentNetwork, Device, DeviceDirectory, DeviceState, NetworkMember, NetworkPlan, StoreError, System, VpnNetwork,
-    WireguardKey,
+    CurrentNetwork, Device, DeviceDirectory, DeviceState, NetworkMember, NetworkPlan, StoreError, System, VpnAddress,
+    VpnNetwork, WireguardKey,
 };
 
 use super::alignment::AlignError;
@@ -15,6 +15,19 @@ use crate::ports::{GatewayHealth, MemberStatus, UpstreamError, VpnGateway, VpnMe
 const DEADLINE: Duration = Duration::from_secs(5);
 /// What it gets to list everyone, and to take in a thousand.
 const LONG_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A device's place in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its address.
+    pub address: VpnAddress,
+    /// The hub's public key.
+    pub hub_key: WireguardKey,
+    /// The hub's address in the network.
+    pub hub_address: std::net::Ipv4Addr,
+    /// Its IPv6 address, in a network that has them.
+    pub hub_ip6: Option<std::net::Ipv6Addr>,
+}
 
 /// Puts devices on the hub and takes them off.
 pub struct Network {
@@ -56,8 +69,7 @@ impl Network {
 
     /// Returns the hub's public key; also the question whether the hub answers, and whether it is the right one.
     pub async fn hub_key(&self) -> Result<WireguardKey, AlignError> {
-        let found = within(DEADLINE, self.hub.identity()).await?;
-        self.recognise(found).await
+        self.recognise(self.found_hub_key().await?).await
     }
 
     /// Whether a key is the hub's own; while the hub is away, the one on record counts.
@@ -100,6 +112,17 @@ impl Network {
             address,
             endpoint: None,
         })
+    }
+
+    /// Returns what a member is told.
+    pub(super) fn place(&self, member: VpnMember, hub_key: WireguardKey) -> Place {
+        let range = self.range();
+        Place {
+            address: member.address,
+            hub_key,
+            hub_address: range.hub(),
+            hub_ip6: range.hub_ip6(),
+        }
     }
 
     /// Returns a device that belongs on the hub as a member; none when its address is one that no device may have.

@@ -3,30 +3,16 @@
 use std::sync::Arc;
 
 use common::domain::{
-    AdmitError, AuditTrail, Clock, Device, DeviceDirectory, DeviceRegistry, DeviceState, InvalidWireguardKey,
-    Timestamp, VpnAddress, WireguardKey, is_online,
+    AuditTrail, Clock, DeviceDirectory, DeviceRegistry, InvalidWireguardKey, Timestamp, WireguardKey, is_online,
 };
 
-use super::Network;
 use super::alignment::AlignError;
 use super::enrollment::EnrollError;
 use super::identity::ProvenDevice;
 use super::network::NO_PLACE;
-use super::refusals::{Refusals, reason};
+use super::refusals::{Refusals, overtaken, reason};
+use super::{Network, Place};
 use crate::ports::{UpstreamError, VpnMember};
-
-/// A device's place in the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Its address.
-    pub address: VpnAddress,
-    /// The hub's public key.
-    pub hub_key: WireguardKey,
-    /// The hub's address in the network.
-    pub hub_address: std::net::Ipv4Addr,
-    /// Its IPv6 address, in a network that has them.
-    pub hub_ip6: Option<std::net::Ipv6Addr>,
-}
 
 /// Keeps devices in the network.
 pub struct Presence {
@@ -100,14 +86,10 @@ impl Presence {
         let device = self.registry.replace_wireguard_key(&device.device.id, key).await?;
         let member = self.network.member(&device).ok_or(NO_PLACE)?;
         if !self.network.ensure_on_record(&device, &*self.directory).await? {
-            return Err(overtaken(self.directory.find(&device.id).await?).into());
+            let current = self.directory.find(&device.id).await?;
+            return Err(overtaken(current.map(|device| device.state)).into());
         }
-        Ok(Place {
-            address: member.address,
-            hub_key,
-            hub_address: self.network.range().hub(),
-            hub_ip6: self.network.range().hub_ip6(),
-        })
+        Ok(self.network.place(member, hub_key))
     }
 
     async fn join_again(&self, device: &ProvenDevice) -> Result<(), EnrollError> {
@@ -133,16 +115,6 @@ impl Presence {
             tracing::info!(device.id = %device.device.id, "Took `{}` out of the network and in again: its tunnel was stale", device.device.id);
         }
         Ok(())
-    }
-}
-
-/// Why a device does not get what it has just asked for: what has become of it since.
-pub(super) fn overtaken(device: Option<Device>) -> AdmitError {
-    match device.map(|device| device.state) {
-        Some(DeviceState::Quarantined) => AdmitError::Quarantined,
-        Some(DeviceState::Retired) | None => AdmitError::Retired,
-        // It asked again, or enrolled again.
-        Some(DeviceState::Admitted | DeviceState::Enrolled) => AdmitError::Conflict,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use common::domain::{Actor, AdmitError, AuditEvent, AuditTrail, DeviceId, InvalidWireguardKey, StoreError};
+use common::domain::{
+    Actor, AdmitError, AuditEvent, AuditTrail, DeviceId, DeviceState, InvalidWireguardKey, StoreError,
+};
 
 use super::alignment::AlignError;
 use super::csr::CsrRejection;
@@ -83,6 +85,16 @@ impl Refusals {
 impl std::fmt::Debug for Refusals {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Refusals")
+    }
+}
+
+/// Why a device does not get what it has just asked for: what has become of it since.
+pub(super) fn overtaken(state: Option<DeviceState>) -> AdmitError {
+    match state {
+        Some(DeviceState::Quarantined) => AdmitError::Quarantined,
+        Some(DeviceState::Retired) | None => AdmitError::Retired,
+        // It asked again, or enrolled again.
+        Some(DeviceState::Admitted | DeviceState::Enrolled) => AdmitError::Conflict,
     }
 }
 

@@ -16,8 +16,7 @@ use super::Authority;
 use super::csr::CsrRejection;
 use super::enrollment::EnrollError;
 use super::identity::ProvenDevice;
-use super::presence::overtaken;
-use super::refusals::{Refusals, reason};
+use super::refusals::{Refusals, overtaken, reason};
 use super::turns::Turns;
 use crate::ports::UpstreamError;
 
@@ -150,13 +149,11 @@ impl Renewals {
             record.intent.id == intent.id && counts
         });
         let device = self.directory.find(&intent.device_id).await?;
-        let is_in_service = device
-            .as_ref()
-            .is_some_and(|device| device.state == DeviceState::Enrolled);
-        if is_kept && is_in_service {
+        let state = device.map(|device| device.state);
+        if is_kept && state == Some(DeviceState::Enrolled) {
             Ok(())
         } else {
-            Err(overtaken(device).into())
+            Err(overtaken(state).into())
         }
     }
 }

@@ -18,8 +18,8 @@ use super::auth::EnrollmentToken;
 use super::certificate::{self, CertificateFields};
 use super::problem;
 use super::state::AppState;
+use crate::app::Place;
 use crate::app::enrollment::{EnrollError, Enrolled, Enrollment, EnrollmentRequest, InvalidLabel, Labels, Outcome};
-use crate::app::presence::Place;
 
 /// Longest name or type of a device, in characters.
 const MAX_LABEL_LENGTH: usize = 64;
