@@ -13,7 +13,7 @@ use common::domain::{
     WireguardPrivateKey,
 };
 
-use super::csr::{AcceptedCsr, CsrRejection};
+use super::csr::CsrRejection;
 use super::network::NO_PLACE;
 use super::observe::facts_of;
 use super::refusals::{self, overtaken};
@@ -177,12 +177,7 @@ impl Enrollment {
     /// Enrolls a device, or goes on where a former request for it stopped.
     pub async fn enroll(&self, applicant: &Applicant, request: EnrollmentRequest) -> Result<Outcome, EnrollError> {
         let Applicant { id, token } = applicant;
-        let labels = request.labels.as_ref().map_err(|invalid| (*invalid).into());
-        self.recorded(applicant, labels).await?;
-        let key = request.wireguard_key.map_err(EnrollError::from);
-        self.recorded(applicant, key).await?;
-        let accepted = self.accept(applicant, &request.csr).await?;
-        let application = self.application(accepted, request).await;
+        let application = self.application(id, request).await;
         let (application, private_key) = self.recorded(applicant, application).await?;
         let Some(_turn) = self.turns.wait(id, PATIENCE).await else {
             return Ok(waiting(System::CertificateAuthority));
@@ -214,23 +209,21 @@ impl Enrollment {
         decided
     }
 
-    /// Applies the CSR rules; a refusal is counted at the token.
-    async fn accept(&self, applicant: &Applicant, pem: &str) -> Result<AcceptedCsr, EnrollError> {
-        let verdict = self.authority.accept(&applicant.id, pem).await;
-        self.recorded(applicant, verdict.map_err(EnrollError::from)).await
-    }
-
+    /// Applies the rules to a request. What comes of it is what the registry is asked, and the pair that is made for a
+    /// device without a key.
     async fn application(
         &self,
-        csr: AcceptedCsr,
+        id: &DeviceId,
         request: EnrollmentRequest,
     ) -> Result<(Application, Option<WireguardPrivateKey>), EnrollError> {
-        let (wireguard_key, private_key) = request.wireguard_key?.map_or_else(make_pair, |key| (key, None));
+        let labels = request.labels?;
+        let wireguard_key = request.wireguard_key?;
+        let csr = self.authority.accept(id, &request.csr).await?;
+        let (wireguard_key, private_key) = wireguard_key.map_or_else(make_pair, |key| (key, None));
         // Where no hub is on record yet, it is asked again before the device becomes a member.
         if self.network.is_hubs_own(wireguard_key).await? {
             return Err(EnrollError::WireguardKeyInvalid);
         }
-        let labels = request.labels?;
         let application = Application {
             csr_der: csr.der,
             csr_digest: csr.digest,
