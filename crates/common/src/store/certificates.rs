@@ -146,22 +146,13 @@ pub(super) async fn issue(
         supersede(transaction, &intent.device_id).await?;
     }
     fill_in(transaction, intent.id, issued, state).await?;
-    if is_revoked && device.state == DeviceState::Retired {
-        jobs::place(
-            transaction,
-            &device.id,
-            &[System::CertificateAuthority],
-            JobAction::Remove,
-        )
-        .await?;
-    } else if is_revoked {
-        jobs::place(
-            transaction,
-            &device.id,
-            &[System::CertificateAuthority],
-            JobAction::Ensure,
-        )
-        .await?;
+    if is_revoked {
+        let action = if device.state == DeviceState::Retired {
+            JobAction::Remove
+        } else {
+            JobAction::Ensure
+        };
+        jobs::place(transaction, &device.id, &[System::CertificateAuthority], action).await?;
     }
     record_issued(transaction, &device.id, issued, state);
     Ok(issued.clone())
