@@ -19,15 +19,13 @@ use super::observe::facts_of;
 use super::refusals::{self, overtaken};
 pub use super::refusals::{EnrollError, InvalidLabel};
 use super::token_secret::TokenDigest;
-use super::turns::Turns;
+use super::turns::{PATIENCE, Turns};
 use super::{Authority, Network, Place};
 use crate::kill_points::{KillPoint, reach};
 use crate::ports::UpstreamError;
 
-/// How long a request waits while another one enrolls the same device.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// When a device that was told to wait should come back.
-const COME_BACK_AFTER: Duration = Duration::from_secs(5);
+pub(super) const COME_BACK_AFTER: Duration = Duration::from_secs(5);
 
 /// Whoever holds a token that is good for a device. It exists only checked, so nothing of a request is looked at for
 /// anybody else.

@@ -14,16 +14,11 @@ use common::domain::{
 
 use super::Authority;
 use super::csr::CsrRejection;
-use super::enrollment::EnrollError;
+use super::enrollment::{COME_BACK_AFTER, EnrollError};
 use super::identity::ProvenDevice;
 use super::refusals::{Refusals, overtaken, reason};
-use super::turns::Turns;
+use super::turns::{PATIENCE, Turns};
 use crate::ports::UpstreamError;
-
-/// How long a request waits while another one renews the same device.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// When a device that was told to wait should come back.
-const COME_BACK_AFTER: Duration = Duration::from_secs(5);
 
 /// How a renewal went on.
 #[derive(Debug)]

@@ -7,6 +7,9 @@ use std::time::Duration;
 use common::domain::DeviceId;
 use tokio::sync::OwnedMutexGuard;
 
+/// How long a request waits while another one does the same for its device.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Hands out turns, one a device. It is a courtesy within this process: the database alone keeps the rules.
 #[derive(Debug, Default)]
 pub(super) struct Turns(Mutex<HashMap<DeviceId, Arc<tokio::sync::Mutex<()>>>>);
@@ -51,8 +54,6 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(5);
 
     fn id(text: &str) -> DeviceId {
         DeviceId::parse(text).unwrap()

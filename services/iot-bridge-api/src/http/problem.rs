@@ -1,10 +1,10 @@
 //! The one table from errors to answers. What went wrong inside stays inside: it is logged here, once.
 
-use common::chassis::token::INVALID_TOKEN;
 use std::error::Error;
 use std::time::Duration;
 
 use common::chassis::problem::{Problem, ProblemType, error_chain};
+use common::chassis::token::INVALID_TOKEN;
 use common::domain::{AddPrefixError, AdmitError, InvalidVpnNetwork, RegistryError, StoreError, System};
 use http::StatusCode;
 

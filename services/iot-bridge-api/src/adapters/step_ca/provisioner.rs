@@ -1,5 +1,7 @@
 //! A JWK provisioner's private key as step-ca publishes it: encrypted with its password (RFC 7516, RFC 7518 §4.8).
 
+use std::num::NonZeroU32;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::key_wrap::{AES_128, AesKek, KeyWrap as _};
 use aws_lc_rs::pbkdf2::{self, PBKDF2_HMAC_SHA256};
@@ -8,7 +10,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Client, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use std::num::NonZeroU32;
 use url::Url;
 
 use super::one_time_token::ProvisionerKey;
