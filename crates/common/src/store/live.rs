@@ -19,13 +19,20 @@ const BATCH: usize = 256;
 
 impl Store {
     pub(super) async fn record_live_facts(&self, facts: &[LiveFacts]) -> Result<(), StoreError> {
+        if facts.is_empty() {
+            return Ok(());
+        }
         let now = self.shared.clock.now();
-        let rows = self
-            .all(sql(
-                "SELECT device_id, online, last_handshake_at, recorded_at FROM device_live",
-            ))
-            .await?;
-        let known = rows
+        let devices = facts.iter().map(|facts| row().bind(&facts.device_id)).collect();
+        let texts = sql_given!(
+            (device)
+            "SELECT device_id, online, last_handshake_at, recorded_at
+             FROM given CROSS JOIN device_live
+             WHERE device_id = given.device"
+        );
+        let known = self
+            .all(sql_about(texts, devices))
+            .await?
             .iter()
             .map(|row| Ok((row.get("device_id")?, Recorded::from_row(row)?)))
             .collect::<Result<HashMap<DeviceId, Recorded>, StoreError>>()?;
