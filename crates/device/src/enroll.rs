@@ -67,7 +67,8 @@ impl Default for Patience {
     }
 }
 
-/// Why an enrollment did not succeed. Each variant is the caller's reaction.
+/// Why the bridge did not give what it was asked for: an enrollment, a renewal, a sign of life. Each variant is the
+/// caller's reaction.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
     /// Change the address or say whom to trust.
@@ -92,10 +93,10 @@ pub enum EnrollError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// Try again later: the request is on record, and the same request fetches the result.
-    #[error("the bridge could not finish the enrollment in time; the same request again fetches the result")]
+    #[error("the bridge could not finish in time; the same request again fetches the result")]
     Pending,
     /// Ask the operator.
-    #[error("the bridge refused the enrollment: {0}")]
+    #[error("the bridge refused: {0}")]
     Refused(Refusal),
     /// Do not try again: someone answers who should not, or the bridge is broken.
     #[error(transparent)]

@@ -30,7 +30,7 @@ const WIREGUARD_FILE: &str = "wg0.conf";
 
 /// The answer is not believed, and nothing of it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the answer to the enrollment is not believed: {0}")]
+#[error("the bridge's answer is not believed: {0}")]
 pub struct BadAnswer(&'static str);
 
 /// What the bridge answers, and what is stored.

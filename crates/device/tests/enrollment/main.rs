@@ -108,8 +108,7 @@ async fn a_refusal_is_passed_on_in_its_own_words_without_control_characters() {
         detail: "The device has [2Janother key.".to_owned(),
     };
     assert_eq!(*refusal, expected);
-    let text =
-        "the bridge refused the enrollment: Already enrolled (already-enrolled, 409): The device has [2Janother key.";
+    let text = "the bridge refused: Already enrolled (already-enrolled, 409): The device has [2Janother key.";
     assert_eq!(error.to_string(), text);
 }
 
