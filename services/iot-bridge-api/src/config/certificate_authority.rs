@@ -13,10 +13,10 @@ use crate::adapters::step_ca::{ProvisionerKey, ProvisionerSecret, RootFingerprin
 #[derive(Debug, Args)]
 #[expect(clippy::struct_field_names, reason = "a field's name is its flag's")]
 pub struct StepCaSettings {
-    /// Its address; the host must be one of its DNS names.
+    /// step-ca's address; the host must be one of its DNS names.
     #[arg(long, env = "STEP_CA_URL", global = true)]
     pub step_ca_url: Option<Url>,
-    /// SHA-256 of its root certificate, hex; several during a rotation, separated by commas.
+    /// SHA-256 of step-ca's root certificate, hex; several during a rotation, separated by commas.
     #[arg(long, env = "STEP_CA_FINGERPRINT", value_delimiter = ',', global = true)]
     pub step_ca_fingerprint: Vec<String>,
     /// The name of the JWK provisioner for devices.

@@ -18,7 +18,7 @@ pub struct IssuerSettings {
         global = true
     )]
     pub oidc_issuer: Url,
-    /// Where its keys are, when discovery is not to be asked.
+    /// Where the issuer's keys are, when discovery is not to be asked.
     #[arg(long, env = "OIDC_JWKS_URL", global = true)]
     pub oidc_jwks_url: Option<Url>,
     /// This service's name in `aud`.

@@ -89,7 +89,7 @@ pub struct NeighbourSettings {
     /// How often the results of updates are read, in seconds.
     #[arg(long, env = "HAWKBIT_READ_SECONDS", default_value_t = 10, global = true)]
     pub hawkbit_read_seconds: u32,
-    /// How often both are compared with the database, in seconds.
+    /// How often ThingsBoard, hawkBit and InfluxDB are compared with the database, in seconds.
     #[arg(long, env = "SWEEP_SECONDS", default_value_t = 900, global = true)]
     pub sweep_seconds: u32,
     /// What devices are told, and the metrics store.

@@ -25,7 +25,7 @@ pub struct NetworkSettings {
     /// address. Not with an embedded hub.
     #[arg(long, env = "WG_SUBNET6", global = true)]
     pub wg_subnet6: Option<Ipv6Net>,
-    /// The hub's own address in it; the first host unless set.
+    /// The hub's own address in the range of the devices; its first host unless set.
     #[arg(long, env = "WG_SERVER_IP", global = true)]
     pub wg_server_ip: Option<Ipv4Addr>,
     /// Where devices find the hub, `host:port`; without it the machine itself, for trying out.
