@@ -57,10 +57,10 @@ pub enum CsrRejection {
     #[error("The CSR is not one PEM block labelled CERTIFICATE REQUEST with one PKCS #10 request in DER.")]
     Malformed,
     /// Two places ask for extensions, or one extension is there twice.
-    #[error("The CSR asks for extensions in more than one place.")]
+    #[error("The CSR asks for extensions in more than one place, or for one of them twice.")]
     AmbiguousExtensions,
     /// The common name is another.
-    #[error("The CSR's common name is not the device id of the path.")]
+    #[error("The CSR's common name is not the id of this device, or is none that a device can have.")]
     CnMismatch,
     /// Nobody is named.
     #[error("The CSR names nobody: its subject must be CN=<device id>.")]
@@ -167,9 +167,10 @@ pub fn requested_id(der: &[u8]) -> Result<DeviceId, CsrRejection> {
     let (_, csr) = X509CertificationRequest::from_der(der).map_err(|_| CsrRejection::Malformed)?;
     let subject = &csr.certification_request_info.subject;
     let mut names = subject.iter_common_name();
-    let (Some(name), None) = (names.next(), names.next()) else {
-        return Err(CsrRejection::NoIdentity);
-    };
+    let name = names.next().ok_or(CsrRejection::NoIdentity)?;
+    if names.next().is_some() {
+        return Err(CsrRejection::SubjectNotAllowed);
+    }
     let text = name.as_str().map_err(|_| CsrRejection::SubjectNotAllowed)?;
     DeviceId::parse(text).map_err(|_| CsrRejection::CnMismatch)
 }

@@ -102,10 +102,9 @@ fn a_subject_that_is_not_the_id_alone_is_rejected() {
 fn two_names_in_one_part_of_the_subject_are_rejected() {
     let attribute = builder::attribute(builder::CN, 0x0c, ID.as_bytes());
     let subject = der(0x30, &der(0x31, &[attribute.clone(), attribute].concat()));
-    assert_eq!(
-        code(&Csr::new(ID, Key::p256()).raw_subject(subject).pem()),
-        "subject-not-allowed"
-    );
+    let csr = Csr::new(ID, Key::p256()).raw_subject(subject);
+    assert_eq!(code(&csr.pem()), "subject-not-allowed");
+    assert_eq!(requested_id(&csr.der()).unwrap_err().code(), "subject-not-allowed");
 }
 
 #[test]
