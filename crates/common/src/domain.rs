@@ -30,7 +30,8 @@ pub use directory::{DeviceDirectory, DeviceFilter, DevicePage, DeviceView, Netwo
 pub use drift::{Drift, DriftKind, DriftLedger, DriftReport};
 pub use enrollment::{
     Admission, AdmitError, Application, CertificateIntent, CertificateRecord, CertificateState, EnrollmentToken,
-    EnrollmentTokens, IdPattern, InvalidIdPattern, IssuedCertificate, NewEnrollmentToken, Renewal, TokenPurpose,
+    EnrollmentTokens, IdPattern, InvalidIdPattern, IssuedCertificate, NewEnrollmentToken, Renewal, ServiceEntry,
+    TokenPurpose,
 };
 pub use events::{EventInbox, EventOrders, EventOutcome, PlatformEvent, PlatformEventKind};
 pub use jobs::{Job, JobAction, JobCount, JobQueue, JobState, System};

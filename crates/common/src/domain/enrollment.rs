@@ -134,6 +134,15 @@ pub struct Admission {
     pub repeated: bool,
 }
 
+/// What [`super::DeviceRegistry::enter_service`] recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceEntry {
+    /// The certificate that the intent has now.
+    pub certificate: IssuedCertificate,
+    /// Whether the device surely went into service as it was admitted. If not, its record says how it is now.
+    pub is_as_admitted: bool,
+}
+
 /// Why a device is not admitted. Each variant is the caller's reaction.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {

@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::{
     Actor, Admission, AdmitError, Application, CertificateIntent, CertificateRecord, Device, DeviceId, DeviceState,
-    Digest, GroupName, IssuedCertificate, LiveFacts, Renewal, System, Timestamp, VpnNetwork, WireguardKey,
+    Digest, GroupName, IssuedCertificate, LiveFacts, Renewal, ServiceEntry, System, Timestamp, VpnNetwork,
+    WireguardKey,
 };
 
 /// The database failed us.
@@ -126,7 +127,7 @@ pub trait DeviceRegistry: Send + Sync + 'static {
         admission: &Admission,
         issued: &IssuedCertificate,
         systems: &[System],
-    ) -> Result<IssuedCertificate, StoreError>;
+    ) -> Result<ServiceEntry, StoreError>;
 
     /// Puts an admitted device with certificate and address into service, and orders `systems` to be told.
     async fn mark_enrolled(&self, id: &DeviceId, systems: &[System]) -> Result<Device, RegistryError>;

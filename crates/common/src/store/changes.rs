@@ -11,7 +11,7 @@ use super::transaction::Transaction;
 use super::{Networks, certificates, life, plain_admission, plain_service, renewal};
 use crate::domain::{
     Admission, AdmitError, Application, CertificateIntent, Device, DeviceId, Digest, IssuedCertificate, RegistryError,
-    Renewal, StoreError, System,
+    Renewal, ServiceEntry, StoreError, System,
 };
 
 pub(super) struct Admit {
@@ -80,14 +80,20 @@ pub(super) struct EnterService {
 
 #[async_trait]
 impl Change for EnterService {
-    type Done = IssuedCertificate;
+    type Done = ServiceEntry;
     type Refused = StoreError;
 
-    async fn write(&self, transaction: &mut Transaction) -> Result<IssuedCertificate, StoreError> {
-        let issued = certificates::issue(transaction, &self.intent, &self.issued).await?;
+    async fn write(&self, transaction: &mut Transaction) -> Result<ServiceEntry, StoreError> {
+        let certificate = certificates::issue(transaction, &self.intent, &self.issued).await?;
+        // Something stood in the way of the plain entry, this device's or another's.
+        let is_as_admitted = false;
+        let entry = ServiceEntry {
+            certificate,
+            is_as_admitted,
+        };
         match life::mark_enrolled(transaction, &self.intent.device_id, &self.systems).await {
             // Whoever shut the device out or admitted it anew keeps it from service, and not from its certificate.
-            Ok(_) | Err(RegistryError::WrongState(_) | RegistryError::Unknown) => Ok(issued),
+            Ok(_) | Err(RegistryError::WrongState(_) | RegistryError::Unknown) => Ok(entry),
             Err(RegistryError::Store(error)) => Err(error),
         }
     }
@@ -95,7 +101,7 @@ impl Change for EnterService {
     async fn write_plain(
         transaction: &mut Transaction,
         changes: &[Arc<Self>],
-    ) -> Result<Vec<Option<IssuedCertificate>>, StoreError> {
+    ) -> Result<Vec<Option<ServiceEntry>>, StoreError> {
         plain_service::enter(transaction, changes).await
     }
 }

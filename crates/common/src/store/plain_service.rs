@@ -9,14 +9,14 @@ use super::jobs::{self, Order};
 use super::statement::{Values, row, sql_about};
 use super::transaction::Transaction;
 use super::{certificates, life};
-use crate::domain::{CertificateState, IssuedCertificate, JobAction, StoreError};
+use crate::domain::{CertificateState, JobAction, ServiceEntry, StoreError};
 
 /// Records certificates and puts their devices into service, all of them or none. Says nothing of an intent that is
 /// there twice: it keeps its first certificate, which is seen when they come one by one.
 pub(super) async fn enter(
     transaction: &mut Transaction,
     changes: &[Arc<EnterService>],
-) -> Result<Vec<Option<IssuedCertificate>>, StoreError> {
+) -> Result<Vec<Option<ServiceEntry>>, StoreError> {
     let mut seen = HashSet::new();
     let plain: Vec<_> = changes.iter().map(|change| seen.insert(change.intent.id)).collect();
     let entries = || {
@@ -40,10 +40,12 @@ pub(super) async fn enter(
         orders.extend(change.systems.iter().map(|&system| Order { device, system, action }));
     }
     jobs::place_all(transaction, &orders).await?;
-    let issued = changes.iter().zip(plain);
-    Ok(issued
-        .map(|(change, plain)| plain.then(|| change.issued.clone()))
-        .collect())
+    let entry = |change: &EnterService| ServiceEntry {
+        certificate: change.issued.clone(),
+        is_as_admitted: true,
+    };
+    let all = changes.iter().zip(plain);
+    Ok(all.map(|(change, plain)| plain.then(|| entry(change))).collect())
 }
 
 fn to_row(transaction: &Transaction, change: &EnterService) -> Values {

@@ -9,8 +9,8 @@ use super::transaction::in_transaction;
 use super::{Store, addresses, life, renewal};
 use crate::domain::{
     Actor, Admission, AdmitError, Application, CertificateIntent, Device, DeviceChanges, DeviceId, DeviceRegistry,
-    Digest, IssuedCertificate, LiveFacts, RegistryError, Renewal, RetireError, Retired, StoreError, System, Timestamp,
-    VpnNetwork, WireguardKey,
+    Digest, IssuedCertificate, LiveFacts, RegistryError, Renewal, RetireError, Retired, ServiceEntry, StoreError,
+    System, Timestamp, VpnNetwork, WireguardKey,
 };
 
 #[async_trait]
@@ -100,7 +100,7 @@ impl DeviceRegistry for Store {
         admission: &Admission,
         issued: &IssuedCertificate,
         systems: &[System],
-    ) -> Result<IssuedCertificate, StoreError> {
+    ) -> Result<ServiceEntry, StoreError> {
         let change = EnterService {
             intent: admission.intent.clone(),
             epoch: admission.device.epoch,

@@ -1,5 +1,6 @@
 use common::domain::{
-    CertificateState, Clock, DeviceDirectory, DeviceRegistry, DeviceState, JobAction, RegistryError, System,
+    CertificateState, Clock, DeviceDirectory, DeviceRegistry, DeviceState, JobAction, RegistryError, ServiceEntry,
+    System,
 };
 use tokio::task::JoinSet;
 
@@ -107,9 +108,13 @@ pub(crate) async fn with_its_certificate_a_device_enters_service_in_one_step<D: 
     let admission = fleet.admit("pump-7").await;
     let (first, second) = (issued(fleet.clock.now()), issued(fleet.clock.now()));
 
-    for certificate in [&first, &second] {
-        let recorded = fleet.store.enter_service(&admission, certificate, &SYSTEMS).await;
-        assert_eq!(recorded.unwrap(), first);
+    for (certificate, is_as_admitted) in [(&first, true), (&second, false)] {
+        let entry = fleet.store.enter_service(&admission, certificate, &SYSTEMS).await;
+        let expected = ServiceEntry {
+            certificate: first.clone(),
+            is_as_admitted,
+        };
+        assert_eq!(entry.unwrap(), expected);
     }
 
     let shown = fleet.view("pump-7").await;
@@ -140,9 +145,14 @@ pub(crate) async fn who_was_shut_out_meanwhile_gets_a_certificate_and_does_not_e
     let entries = [&shut_out, &welcome, &released].map(|admission| {
         let (store, admission) = (fleet.store.clone(), admission.clone());
         let certificate = issued(fleet.clock.now());
-        async move { store.enter_service(&admission, &certificate, &SYSTEMS).await.unwrap() }
+        async move {
+            let entry = store.enter_service(&admission, &certificate, &SYSTEMS).await.unwrap();
+            (admission.device.id, entry.is_as_admitted)
+        }
     });
-    JoinSet::from_iter(entries).join_all().await;
+    for (device, is_as_admitted) in JoinSet::from_iter(entries).join_all().await {
+        assert!(!is_as_admitted || device.as_str() == "pump-8", "{device}");
+    }
 
     let state = async |name| fleet.find(name).await.unwrap().state;
     assert_eq!(state("pump-7").await, DeviceState::Quarantined);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use common::chassis::problem::error_chain;
 use common::domain::{
     Admission, AdmitError, Application, CertificateIntent, Clock, Device, DeviceDirectory, DeviceId, DeviceRegistry,
-    DeviceState, InvalidWireguardKey, IssuedCertificate, RegistryError, StoreError, System, Timestamp, WireguardKey,
-    WireguardPrivateKey,
+    DeviceState, InvalidWireguardKey, IssuedCertificate, RegistryError, ServiceEntry, StoreError, System, Timestamp,
+    WireguardKey, WireguardPrivateKey,
 };
 
 use super::csr::CsrRejection;
@@ -255,12 +255,18 @@ impl Enrollment {
         mut admission: Admission,
         private_key: Option<WireguardPrivateKey>,
     ) -> Result<Enrolled, EnrollError> {
-        let certificate = match admission.issued.take() {
-            Some(issued) => issued,
+        let ServiceEntry {
+            certificate,
+            is_as_admitted,
+        } = match admission.issued.take() {
+            Some(certificate) => ServiceEntry {
+                certificate,
+                is_as_admitted: false,
+            },
             None => self.certify(&admission).await?,
         };
         // A signature can be slow, and the address another device's by now.
-        if !self.network.is_on_record(&admission.device, &*self.directory).await? {
+        if !is_as_admitted && !self.network.is_on_record(&admission.device, &*self.directory).await? {
             let current = self.directory.find(&admission.device.id).await?;
             return Err(overtaken(current.map(|device| device.state)).into());
         }
@@ -278,16 +284,21 @@ impl Enrollment {
     /// Has the intent of an admission signed, and records the certificate before anyone sees it. A device that the hub
     /// can take in enters service in the same step: to become a member is all that it lacks then, and if the power goes
     /// before it does, the reconciler makes it one.
-    async fn certify(&self, admission: &Admission) -> Result<IssuedCertificate, EnrollError> {
+    async fn certify(&self, admission: &Admission) -> Result<ServiceEntry, EnrollError> {
         let Admission { device, intent, .. } = admission;
         let issued = self.authority.issue(intent).await.map_err(EnrollError::Upstream)?;
         let member = self.network.member(device).zip(self.network.hub_key().await.ok());
         let recorded = if member.is_some_and(|(member, hub_key)| member.key != hub_key) {
-            self.registry.enter_service(admission, &issued, &self.told_later).await
+            self.registry
+                .enter_service(admission, &issued, &self.told_later)
+                .await?
         } else {
-            self.registry.record_certificate(intent, &issued).await
-        }?;
-        certified(intent, &recorded).await;
+            ServiceEntry {
+                certificate: self.registry.record_certificate(intent, &issued).await?,
+                is_as_admitted: false,
+            }
+        };
+        certified(intent, &recorded.certificate).await;
         Ok(recorded)
     }
 
