@@ -102,6 +102,14 @@ impl Problem {
         self.with_header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// Names the field that is wrong, when it is known.
+    pub(super) fn with_field(self, field: Option<String>) -> Self {
+        match field {
+            Some(field) => self.with_member("field", field),
+            None => self,
+        }
+    }
+
     /// Sets the challenge of a 401 (RFC 9110 §11.6.1), for example `Basic realm="enroll"`.
     #[must_use]
     pub fn with_challenge(self, challenge: &'static str) -> Self {

@@ -36,12 +36,9 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     }
     let query = serde_urlencoded::Deserializer::new(pairs);
     serde_path_to_error::deserialize(query).map_err(|error| {
-        let problem =
-            Problem::bad_request().with_detail("A parameter of the query is unknown, missing or of the wrong kind.");
-        match field_path(error.path()) {
-            Some(field) => problem.with_member("field", field),
-            None => problem,
-        }
+        Problem::bad_request()
+            .with_detail("A parameter of the query is unknown, missing or of the wrong kind.")
+            .with_field(field_path(error.path()))
     })
 }
 

@@ -277,7 +277,6 @@ async fn a_member_that_the_hub_refuses_keeps_nobody_else_off_it() {
     assert!(world.hub.knows(refused));
 }
 
-/// What a device posts that gives itself out as the hub.
 #[tokio::test]
 async fn a_device_that_is_decommissioned_before_it_is_certified_takes_no_address_from_the_next() {
     for hub_is_there in [true, false] {
@@ -340,6 +339,7 @@ async fn enroll(world: &World, id: &str, device: &TestDevice) -> StatusCode {
         .status
 }
 
+/// What a device posts that gives itself out as the hub.
 fn with_key_of_hub(world: &World) -> Value {
     let mut device = TestDevice::new("pump-7");
     device.wireguard_key = world.hub.key();

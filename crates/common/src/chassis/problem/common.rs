@@ -206,11 +206,7 @@ impl Problem {
 
     /// 422: `field` is the path of the field, when it is known.
     pub fn invalid_field(field: Option<String>) -> Self {
-        let problem = Self::of(&INVALID_FIELD);
-        match field {
-            Some(field) => problem.with_member("field", field),
-            None => problem,
-        }
+        Self::of(&INVALID_FIELD).with_field(field)
     }
 
     /// 426.
